@@ -1,0 +1,2 @@
+//! OpenTelemetry exporter (work in progress).
+#![forbid(unsafe_code)]

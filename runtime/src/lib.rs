@@ -1,0 +1,30 @@
+//! A small runtime for telemetry: it runs futures and moves bytes.
+//!
+//! One worker thread owns a task queue, a timer wheel and a driver (io_uring, or epoll where
+//! io_uring is denied). Threads that produce telemetry append finished records to a [`pipe`]
+//! and never wait; the worker takes what they committed and lends it to the kernel without
+//! another copy.
+//!
+//! In scope: futures, timers, TCP with owned buffers, name resolution off the worker, the span
+//! queue. Out of scope: telemetry itself; see the crate `spanwire`.
+//!
+//! All `unsafe` code of the spanwire workspace is in this crate. `docs/INVARIANTS.md` in the
+//! repository maps each atomic to its partner and to the loom model that covers it.
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
+
+pub mod blocking;
+pub mod buf;
+pub mod driver;
+pub mod executor;
+pub mod net;
+pub mod pipe;
+mod runtime;
+pub use self::runtime::{BuildError, Builder, Runtime};
+pub use self::sync::doorbell::Doorbell;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod sync;
+#[cfg(not(feature = "internals"))]
+mod sync;
+pub mod task;
+pub mod time;

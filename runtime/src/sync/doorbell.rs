@@ -1,0 +1,154 @@
+//! One doorbell a worker: how other threads wake it, and how they know that they need not.
+//!
+//! A wake costs the caller microseconds, so nobody rings a worker that is awake: it looks at
+//! everything once more before it sleeps. The handshake is Dekker's:
+//!
+//! ```text
+//! caller                              worker
+//! publish work                        word = ASLEEP
+//! fence(SeqCst)                       fence(SeqCst)
+//! load word: asleep? then ring        look for work: none? then sleep
+//! ```
+//!
+//! At least one of the two sees the other. The word also says *how* the worker sleeps, so that
+//! the caller signals the right thing, and whether it is idle, so that producers of telemetry
+//! can leave a merely dozing worker alone until there is a batch to send.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use super::shim::Futex;
+use super::shim::atomic::{AtomicU32, Ordering, fence};
+
+/// The worker runs, and will look for work before it sleeps. No other bit is set.
+const AWAKE: u32 = 0;
+/// The worker sleeps, or has said that it will and is looking for work a last time.
+/// Set and cleared by the worker only.
+const ASLEEP: u32 = 1;
+/// With `ASLEEP`: no telemetry is pending and no deadline is armed for it, so the first commit
+/// has to ring. Set and cleared by the worker only.
+const IDLE: u32 = 1 << 1;
+/// With `ASLEEP`: the worker sleeps in its driver, not on the futex. Set and cleared by the
+/// worker only.
+const IN_DRIVER: u32 = 1 << 2;
+/// Somebody rang since `ASLEEP` was set. Set by callers, once a sleep; cleared by the worker.
+const RUNG: u32 = 1 << 3;
+
+/// Ends a sleep inside a driver, from any thread.
+pub trait Unpark: Send + Sync {
+    /// Makes the driver's current or next wait return.
+    fn unpark(&self);
+}
+
+/// Where a worker is about to sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "there is no third place to sleep")]
+pub enum Bed {
+    /// On the doorbell's own futex: nothing is in flight.
+    Futex,
+    /// In the driver: operations are in flight.
+    Driver,
+}
+
+/// Wakes one worker from any thread.
+pub struct Doorbell {
+    word: AtomicU32,
+    futex: Futex,
+    /// Set once, by the worker, before it first sleeps in its driver.
+    driver: OnceLock<Box<dyn Unpark>>,
+}
+
+impl Doorbell {
+    /// A doorbell whose worker is awake.
+    pub fn new() -> Self {
+        Self { word: AtomicU32::new(AWAKE), futex: Futex::new(), driver: OnceLock::new() }
+    }
+
+    /// Says how to end a sleep inside the driver. The first call counts.
+    pub fn attach_driver(&self, unpark: Box<dyn Unpark>) {
+        let _ = self.driver.set(unpark);
+    }
+
+    /// Wakes the worker if it sleeps. Call after publishing work.
+    #[inline]
+    pub fn ring(&self) {
+        self.ring_if(ASLEEP);
+    }
+
+    /// Wakes the worker if it sleeps as idle. Call after committing telemetry that need not be
+    /// sent before the batch is full or old enough.
+    #[inline]
+    pub fn ring_idle(&self) {
+        self.ring_if(IDLE);
+    }
+
+    #[inline]
+    fn ring_if(&self, mask: u32) {
+        // Ordering: pairs with the fence in `lie_down`; see the module's picture.
+        fence(Ordering::SeqCst);
+        if self.word.load(Ordering::Relaxed) & mask != 0 {
+            self.wake();
+        }
+    }
+
+    #[cold]
+    fn wake(&self) {
+        // Ordering: Release, so that the worker's Acquire swap in `get_up` sees what this
+        // caller published; the same-word RMW picks exactly one waker a sleep.
+        let before = self.word.fetch_or(RUNG, Ordering::Release);
+        if before & ASLEEP == 0 || before & RUNG != 0 {
+            return;
+        }
+        if before & IN_DRIVER == 0 {
+            self.futex.wake(&self.word);
+        } else if let Some(driver) = self.driver.get() {
+            driver.unpark();
+        }
+    }
+
+    /// The worker says that it is going to sleep. It must look for work after this, and call
+    /// [`get_up`](Self::get_up) if it finds some or when it wakes.
+    pub fn lie_down(&self, bed: Bed, idle: bool) {
+        let bed = if bed == Bed::Driver { IN_DRIVER } else { 0 };
+        let idle = if idle { IDLE } else { 0 };
+        self.word.store(ASLEEP | bed | idle, Ordering::Relaxed);
+        // Ordering: pairs with the fence in `ring_if`; see the module's picture.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Sleeps until rung, at most until `deadline`. Only after
+    /// [`lie_down`](Self::lie_down)`(Bed::Futex, _)`.
+    pub fn sleep(&self, deadline: Option<Instant>) {
+        loop {
+            // Ordering: a hint only; `get_up` acquires.
+            let word = self.word.load(Ordering::Relaxed);
+            if word & RUNG != 0 {
+                return;
+            }
+            let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if timeout == Some(Duration::ZERO) {
+                return;
+            }
+            self.futex.wait(&self.word, word, timeout);
+        }
+    }
+
+    /// The worker is awake again. True if somebody rang.
+    pub fn get_up(&self) -> bool {
+        // Ordering: Acquire pairs with the Release in `wake`.
+        self.word.swap(AWAKE, Ordering::Acquire) & RUNG != 0
+    }
+}
+
+impl Default for Doorbell {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Doorbell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Doorbell").field("word", &self.word).finish_non_exhaustive()
+    }
+}
