@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Formatting, clippy and rustdoc, each without a warning.
+#
+# clippy also holds the stated rust-version (clippy::incompatible_msrv). The benchmark's rivals are a feature
+# that plain builds never see, so it gets a pass of its own when the feature exists: LINT_RIVALS=0 skips it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cargo fmt --all -- --check
+cargo clippy --locked --workspace --all-targets -- -D warnings
+if [ "${LINT_RIVALS:-1}" = 1 ] && grep -q '^rivals *=' bench/Cargo.toml; then
+    cargo clippy --locked -p spanwire-bench --all-targets --features rivals -- -D warnings
+fi
+# The library without its doors must compile too: a feature only adds.
+cargo clippy --locked -p spanwire --no-default-features -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+echo "lint: clean"

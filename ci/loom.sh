@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Every interleaving of the lock-free protocols, up to a number of preemptions (loom).
+#
+# The default of 2 preemptions takes minutes. Before a change of an ordering is merged, run the longer setting:
+#
+#   LOOM_MAX_PREEMPTIONS=3 LOOM_LIMIT=6h ci/loom.sh
+#
+# LOOM_LIMIT bounds the whole run (timeout(1) syntax). Arguments are passed on to the test binaries:
+# `ci/loom.sh doorbell` runs the models with that in their name. After a failure, LOOM_LOG=trace and
+# LOOM_CHECKPOINT_FILE=/tmp/loom.json replay the interleaving that failed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export RUSTFLAGS="--cfg loom -C debug-assertions ${RUSTFLAGS:-}"
+export LOOM_MAX_PREEMPTIONS="${LOOM_MAX_PREEMPTIONS:-2}"
+# cfg(loom) changes every crate, so the models never share a target directory with normal builds.
+export CARGO_TARGET_DIR="${LOOM_TARGET_DIR:-target/loom}"
+
+# Built outside the limit, which is about models alone.
+cargo test --locked --release -p spanwire-loom-tests --tests --no-run
+echo "loom: at most $LOOM_MAX_PREEMPTIONS preemptions, limit ${LOOM_LIMIT:-20m}"
+timeout --kill-after=10s "${LOOM_LIMIT:-20m}" \
+    cargo test --locked --release -p spanwire-loom-tests --tests -- "$@" || {
+    status=$?
+    [ "$status" = 124 ] && echo "loom: the models did not end within ${LOOM_LIMIT:-20m}" >&2
+    exit "$status"
+}
