@@ -1,0 +1,277 @@
+//! When to cut a request: by bytes, by count, by age (pure: the caller brings the clock).
+//!
+//! Runs of encoded records go in; batches come out. A batch holds one resource and groups its
+//! records by scope, so each becomes one request with one `ResourceSpans`. Records are never
+//! copied: a run that must be split is sliced.
+//!
+//! ```text
+//! push(item, now) ─┬─ open batch of its resource ──(target, count or limit reached)──► out
+//! poll(now) ───────┤                              (older than the age) ───────────────► out
+//! cut_all() ───────┘                              (flush) ────────────────────────────► out
+//! ```
+//!
+//! After each call ask [`Batcher::next_deadline`] when to call [`Batcher::poll`].
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+/// When batches are cut. Plain data; each field says what it costs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Cut as soon as a request is estimated at this many bytes (default 512 KiB). More means
+    /// fewer requests, and longer leases on the buffer.
+    pub(crate) target_bytes: usize,
+    /// No request is estimated above this (default 4 MiB, what common receivers accept); a
+    /// record that alone exceeds it is reported as oversize.
+    pub(crate) request_bytes_max: usize,
+    /// At most this many records a request (default: no limit).
+    pub(crate) records_max: Option<u64>,
+    /// Cut what has waited this long (default 1 s): the latency of a quiet service.
+    pub(crate) age_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            target_bytes: 512 << 10,
+            request_bytes_max: 4 << 20,
+            records_max: None,
+            age_max: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A run of records of one resource and scope, in the order that their thread ended them.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    /// Which resource; requests never mix them.
+    pub(crate) resource: u32,
+    /// Which scope within the request.
+    pub(crate) scope: u32,
+    /// How many records `bytes` holds.
+    pub(crate) records: u64,
+    /// The records: `12 <varint length> <bytes>` each, field 2 of `ScopeSpans`.
+    pub(crate) bytes: Bytes,
+    /// Encoded size of the resource (head and tail), for the estimate of the request.
+    pub(crate) resource_bytes: usize,
+    /// Encoded size of the scope (head and tail), for the estimate of the request.
+    pub(crate) scope_bytes: usize,
+}
+
+/// What one request will hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Batch {
+    /// The resource of all records.
+    pub(crate) resource: u32,
+    /// Scope and its runs, in the order of arrival; each scope occurs once.
+    pub(crate) groups: Vec<(u32, Vec<Bytes>)>,
+    /// How many records; never 0.
+    pub(crate) records: u64,
+    /// Bytes of the records, without resource and scopes.
+    pub(crate) bytes: usize,
+    /// Upper bound of the request's body: records, resource, scopes, tags and lengths.
+    pub(crate) request_bytes: usize,
+    /// When the first record was pushed.
+    pub(crate) oldest: Instant,
+}
+
+/// Records that fit into no request, for the caller to count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub(crate) struct Oversize {
+    /// How many records were left out.
+    pub(crate) records: u64,
+    /// Their bytes.
+    pub(crate) bytes: usize,
+}
+
+/// Collects runs until a batch is due.
+#[derive(Debug)]
+pub(crate) struct Batcher {
+    limits: Limits,
+    /// At most [`OPEN_MAX`] batches, one a resource, oldest first; none is empty.
+    open: Vec<Batch>,
+}
+
+impl Batcher {
+    /// An empty batcher. A record limit of 0 counts as 1.
+    pub(crate) fn new(mut limits: Limits) -> Self {
+        limits.records_max = limits.records_max.map(|records| records.max(1));
+        Self { limits, open: Vec::new() }
+    }
+
+    /// Adds a run that was taken at `now`; what became due is appended to `due`.
+    pub(crate) fn push(&mut self, item: Item, now: Instant, due: &mut Vec<Batch>) -> Oversize {
+        let mut oversize = Oversize::default();
+        let mut rest = item;
+        while !rest.bytes.is_empty() {
+            let mut batch = self.take_open(rest.resource, rest.resource_bytes, now);
+            let (fitting, remainder) = self.fit(&batch, rest);
+            rest = remainder;
+            if fitting.bytes.is_empty() && batch.groups.is_empty() {
+                drop_first(&mut rest, &mut oversize);
+                continue;
+            }
+            let is_full = !rest.bytes.is_empty();
+            add(&mut batch, fitting);
+            if is_full || self.is_due(&batch) { due.push(batch) } else { self.keep(batch, due) }
+        }
+        oversize
+    }
+
+    /// Cuts what is too old at `now`.
+    pub(crate) fn poll(&mut self, now: Instant, due: &mut Vec<Batch>) {
+        let age_max = self.limits.age_max;
+        let is_old = |batch: &mut Batch| {
+            batch.oldest.checked_add(age_max).is_some_and(|deadline| deadline <= now)
+        };
+        due.extend(self.open.extract_if(.., is_old));
+    }
+
+    /// Cuts everything: a flush.
+    pub(crate) fn cut_all(&mut self, due: &mut Vec<Batch>) {
+        due.append(&mut self.open);
+    }
+
+    /// When to call [`Batcher::poll`] next; `None` while nothing waits.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let deadlines = self.open.iter().map(|batch| batch.oldest.checked_add(self.limits.age_max));
+        deadlines.flatten().min()
+    }
+
+    /// Records that wait in open batches.
+    pub(crate) fn records(&self) -> u64 {
+        self.open.iter().map(|batch| batch.records).sum()
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// The open batch of `resource`, or a new one.
+    fn take_open(&mut self, resource: u32, resource_bytes: usize, now: Instant) -> Batch {
+        match self.open.iter().position(|batch| batch.resource == resource) {
+            Some(index) => self.open.remove(index),
+            None => Batch {
+                resource,
+                groups: Vec::new(),
+                records: 0,
+                bytes: 0,
+                request_bytes: resource_bytes.saturating_add(CONTAINER_BYTES_MAX),
+                oldest: now,
+            },
+        }
+    }
+
+    /// Puts a batch back in the order of age, and cuts the oldest if too many are open.
+    fn keep(&mut self, batch: Batch, due: &mut Vec<Batch>) {
+        let index = self.open.partition_point(|other| other.oldest <= batch.oldest);
+        self.open.insert(index, batch);
+        if self.open.len() > OPEN_MAX {
+            due.push(self.open.remove(0));
+        }
+    }
+
+    fn is_due(&self, batch: &Batch) -> bool {
+        batch.request_bytes >= self.limits.target_bytes
+            || self.limits.records_max.is_some_and(|max| batch.records >= max)
+    }
+
+    /// Splits `item` into what `batch` has room for and the rest. A run whose records cannot be
+    /// told apart is a bug of ours; it stays whole, because half a record would spoil the request.
+    fn fit(&self, batch: &Batch, mut item: Item) -> (Item, Item) {
+        let overhead = group_overhead(batch, &item);
+        let used = batch.request_bytes.saturating_add(overhead);
+        let bytes_room = self.limits.request_bytes_max.saturating_sub(used);
+        let records_room = self.limits.records_max.map_or(u64::MAX, |max| max - batch.records);
+        if item.bytes.len() <= bytes_room && item.records <= records_room {
+            let rest = Item { records: 0, bytes: Bytes::new(), ..item };
+            return (item, rest);
+        }
+        let prefix = prefix_that_fits(&item.bytes, bytes_room, records_room);
+        debug_assert!(prefix.is_some(), "a run does not consist of whole records");
+        let (bytes, records) = prefix.unwrap_or((item.bytes.len(), item.records));
+        let fitting = Item { records, bytes: item.bytes.split_to(bytes), ..item };
+        item.records = item.records.saturating_sub(records);
+        (fitting, item)
+    }
+}
+
+/// Bytes that `item` adds to `batch` besides its records: its scope, unless it is there already.
+fn group_overhead(batch: &Batch, item: &Item) -> usize {
+    match batch.groups.iter().any(|(scope, _)| *scope == item.scope) {
+        true => 0,
+        false => item.scope_bytes.saturating_add(CONTAINER_BYTES_MAX),
+    }
+}
+
+fn add(batch: &mut Batch, item: Item) {
+    if item.bytes.is_empty() {
+        return;
+    }
+    let added = group_overhead(batch, &item).saturating_add(item.bytes.len());
+    batch.request_bytes = batch.request_bytes.saturating_add(added);
+    batch.bytes += item.bytes.len();
+    batch.records += item.records;
+    // Runs of one scope mostly follow each other, so the last group is looked at first.
+    match batch.groups.iter_mut().rev().find(|(scope, _)| *scope == item.scope) {
+        Some((_, runs)) => runs.push(item.bytes),
+        None => batch.groups.push((item.scope, vec![item.bytes])),
+    }
+}
+
+/// Leaves the first record of `rest` out: it does not even fit into an empty request.
+fn drop_first(rest: &mut Item, oversize: &mut Oversize) {
+    let (bytes, records) = match first_record(&rest.bytes) {
+        Some(bytes) => (bytes, 1),
+        None => (rest.bytes.len(), rest.records),
+    };
+    let _ = rest.bytes.split_to(bytes);
+    rest.records = rest.records.saturating_sub(records);
+    oversize.bytes += bytes;
+    oversize.records += records;
+}
+
+/// The longest prefix of whole records of `run` within both limits, as (bytes, records);
+/// `None` if a record within the limits is malformed.
+fn prefix_that_fits(run: &[u8], bytes_max: usize, records_max: u64) -> Option<(usize, u64)> {
+    let (mut bytes, mut records) = (0, 0);
+    while records < records_max && bytes < run.len() {
+        let next = bytes + first_record(&run[bytes..])?;
+        if next > bytes_max {
+            break;
+        }
+        (bytes, records) = (next, records + 1);
+    }
+    Some((bytes, records))
+}
+
+/// Length of the record at the start of `run`, its tag and length included; `None` if there is
+/// no whole record.
+fn first_record(run: &[u8]) -> Option<usize> {
+    let body = run.strip_prefix(&[RECORD_TAG])?;
+    let mut length = 0_u64;
+    for (index, byte) in body.iter().take(LENGTH_BYTES_MAX).enumerate() {
+        length |= u64::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            let total = usize::try_from(length).ok()?.checked_add(index + 2)?;
+            return (total <= run.len()).then_some(total);
+        }
+    }
+    None
+}
+
+/// Tag byte of a record: field 2 (`ScopeSpans.spans`), length-delimited.
+const RECORD_TAG: u8 = 0x12;
+/// Longest length prefix of a record: five varint bytes hold any u32, and no chunk is larger.
+const LENGTH_BYTES_MAX: usize = 5;
+/// Upper bound of what one container costs besides its parts: a tag byte and a length prefix,
+/// and the same again for the resource or scope message inside it.
+const CONTAINER_BYTES_MAX: usize = 2 * (1 + LENGTH_BYTES_MAX);
+/// Resources that may have an open batch at once; beyond that the oldest is cut.
+const OPEN_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! The batcher against an oracle that only knows the promises.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// One record whose content is `id`, padded with `pad` bytes.
+fn record(id: u32, pad: usize) -> Vec<u8> {
+    let mut content = id.to_le_bytes().to_vec();
+    content.resize(4 + pad, 0xee);
+    let mut out = vec![RECORD_TAG];
+    let mut length = content.len();
+    while length >= 0x80 {
+        out.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+    out.extend(content);
+    out
+}
+
+/// The ids in a run, read by plain recursion over well-formed bytes.
+fn ids(mut run: &[u8]) -> Vec<u32> {
+    let mut ids = Vec::new();
+    while !run.is_empty() {
+        let total = first_record(run).expect("whole records");
+        let header = 1 + run[1..].iter().take_while(|byte| **byte & 0x80 != 0).count() + 1;
+        ids.push(u32::from_le_bytes(run[header..header + 4].try_into().unwrap()));
+        run = &run[total..];
+    }
+    ids
+}
+
+fn item(resource: u32, scope: u32, records: &[Vec<u8>]) -> Item {
+    Item {
+        resource,
+        scope,
+        records: records.len() as u64,
+        bytes: records.concat().into(),
+        resource_bytes: 0,
+        scope_bytes: 0,
+    }
+}
+
+fn batcher(limits: Limits) -> (Batcher, Vec<Batch>, Instant) {
+    (Batcher::new(limits), Vec::new(), Instant::now())
+}
+
+#[test]
+fn a_batch_is_cut_when_it_reaches_its_target() {
+    let (mut batcher, mut due, now) = batcher(Limits { target_bytes: 200, ..Limits::default() });
+    let one = item(0, 0, &[record(1, 100)]);
+    assert_eq!(batcher.push(one.clone(), now, &mut due), Oversize::default());
+    assert!(due.is_empty());
+    let _ = batcher.push(one, now, &mut due);
+    assert_eq!((due.len(), due[0].records, batcher.records()), (1, 2, 0));
+}
+
+#[test]
+fn requests_never_mix_resources() {
+    let (mut batcher, mut due, now) = batcher(Limits::default());
+    for resource in [0, 1, 0] {
+        let _ = batcher.push(item(resource, 9, &[record(resource, 0)]), now, &mut due);
+    }
+    batcher.cut_all(&mut due);
+    let mut found: Vec<_> = due.iter().map(|batch| (batch.resource, batch.records)).collect();
+    found.sort_unstable();
+    assert_eq!(found, [(0, 2), (1, 1)]);
+    assert!(batcher.is_empty());
+}
+
+#[test]
+fn runs_are_grouped_by_scope() {
+    let (mut batcher, mut due, now) = batcher(Limits::default());
+    for (scope, id) in [(5, 1), (6, 2), (5, 3)] {
+        let _ = batcher.push(item(0, scope, &[record(id, 0)]), now, &mut due);
+    }
+    batcher.cut_all(&mut due);
+    let groups: Vec<_> = due[0]
+        .groups
+        .iter()
+        .map(|(scope, runs)| (*scope, runs.iter().flat_map(|run| ids(run)).collect::<Vec<_>>()))
+        .collect();
+    assert_eq!(groups, [(5, vec![1, 3]), (6, vec![2])]);
+}
+
+#[test]
+fn age_counts_from_the_first_record_and_not_from_the_last() {
+    let (mut batcher, mut due, now) = batcher(Limits::default());
+    let _ = batcher.push(item(0, 0, &[record(1, 0)]), now, &mut due);
+    let later = now + Duration::from_millis(900);
+    let _ = batcher.push(item(0, 0, &[record(2, 0)]), later, &mut due);
+    let deadline = batcher.next_deadline().unwrap();
+    assert_eq!(deadline, now + Duration::from_secs(1));
+    batcher.poll(deadline - Duration::from_nanos(1), &mut due);
+    assert!(due.is_empty());
+    batcher.poll(deadline, &mut due);
+    assert_eq!((due.len(), due[0].records, batcher.next_deadline()), (1, 2, None));
+}
+
+#[test]
+fn an_age_beyond_the_end_of_time_is_no_deadline() {
+    let (mut batcher, mut due, now) =
+        batcher(Limits { age_max: Duration::MAX, ..Limits::default() });
+    let _ = batcher.push(item(0, 0, &[record(1, 0)]), now, &mut due);
+    batcher.poll(now + Duration::from_secs(1 << 30), &mut due);
+    assert_eq!((batcher.next_deadline(), due.len()), (None, 0));
+}
+
+#[test]
+fn a_record_above_the_request_limit_is_oversize_and_its_neighbours_are_kept() {
+    let (mut batcher, mut due, now) =
+        batcher(Limits { request_bytes_max: 300, ..Limits::default() });
+    let big = record(2, 400);
+    let run = item(0, 0, &[record(1, 0), big.clone(), record(3, 0)]);
+    let oversize = batcher.push(run, now, &mut due);
+    assert_eq!(oversize, Oversize { records: 1, bytes: big.len() });
+    batcher.cut_all(&mut due);
+    let kept: Vec<_> = due.iter().flat_map(all_ids).collect();
+    assert_eq!(kept, [1, 3]);
+}
+
+#[test]
+fn an_empty_run_opens_no_batch() {
+    let (mut batcher, mut due, now) = batcher(Limits::default());
+    let _ = batcher.push(item(0, 0, &[]), now, &mut due);
+    assert!(batcher.is_empty());
+    assert_eq!(batcher.next_deadline(), None);
+}
+
+#[test]
+fn too_many_resources_cut_the_oldest_batch() {
+    let (mut batcher, mut due, now) = batcher(Limits::default());
+    for resource in 0..=OPEN_MAX as u32 {
+        let at = now + Duration::from_millis(u64::from(resource));
+        let _ = batcher.push(item(resource, 0, &[record(resource, 0)]), at, &mut due);
+    }
+    assert_eq!(due.iter().map(|batch| batch.resource).collect::<Vec<_>>(), [0]);
+}
+
+#[test]
+fn a_malformed_run_has_no_first_record() {
+    for bytes in [&[][..], &[0x12], &[0x12, 5, 0], &[0x0a, 0], &[0x12, 0x80, 0x80], &[0x12; 9]] {
+        assert_eq!(first_record(bytes), None, "{bytes:?}");
+    }
+    assert_eq!(first_record(&[0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), None);
+    assert_eq!(first_record(&[0x12, 0, 0x12]), Some(2));
+}
+
+fn all_ids(batch: &Batch) -> Vec<u32> {
+    batch.groups.iter().flat_map(|(_, runs)| runs.iter().flat_map(|run| ids(run))).collect()
+}
+
+/// What a test does to a batcher.
+#[derive(Clone, Debug)]
+enum Step {
+    Push { resource: u32, scope: u32, pads: Vec<usize> },
+    Wait(u64),
+    Poll,
+    CutAll,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let pads =
+        prop::collection::vec(prop_oneof![0..40_usize, 100..140_usize, 300..600_usize], 0..12);
+    let push = (0..3_u32, 0..4_u32, pads).prop_map(|(resource, scope, pads)| Step::Push {
+        resource,
+        scope,
+        pads,
+    });
+    let step = prop_oneof![
+        6 => push,
+        1 => (0..700_u64).prop_map(Step::Wait),
+        1 => Just(Step::Poll),
+        1 => Just(Step::CutAll),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    (50..2000_usize, 200..1500_usize, prop::option::of(0..9_u64), 0..1000_u64).prop_map(
+        |(target_bytes, request_bytes_max, records_max, age)| Limits {
+            target_bytes,
+            request_bytes_max,
+            records_max,
+            age_max: Duration::from_millis(age),
+        },
+    )
+}
+
+const RESOURCE_BYTES: usize = 37;
+const SCOPE_BYTES: usize = 23;
+
+/// Size of the request as the protocol would have it, with lengths at their widest.
+fn request_bytes(batch: &Batch) -> usize {
+    let scopes = batch.groups.iter().map(|(_, runs)| {
+        SCOPE_BYTES + CONTAINER_BYTES_MAX + runs.iter().map(Bytes::len).sum::<usize>()
+    });
+    RESOURCE_BYTES + CONTAINER_BYTES_MAX + scopes.sum::<usize>()
+}
+
+proptest! {
+    #[test]
+    fn every_record_leaves_once_in_order_and_within_the_limits(
+        limits in limits(),
+        steps in steps(),
+    ) {
+        let (mut batcher, mut due, mut now) = batcher(limits);
+        let mut pushed: HashMap<(u32, u32), Vec<u32>> = HashMap::new();
+        let (mut next_id, mut oversize_records) = (0, 0);
+        for step in steps {
+            match step {
+                Step::Push { resource, scope, pads } => {
+                    let mut records = Vec::new();
+                    for pad in pads {
+                        let record = record(next_id, pad);
+                        let alone = RESOURCE_BYTES + SCOPE_BYTES + 2 * CONTAINER_BYTES_MAX;
+                        if alone + record.len() <= limits.request_bytes_max {
+                            pushed.entry((resource, scope)).or_default().push(next_id);
+                        } else {
+                            oversize_records += 1;
+                        }
+                        records.push(record);
+                        next_id += 1;
+                    }
+                    let mut item = item(resource, scope, &records);
+                    (item.resource_bytes, item.scope_bytes) = (RESOURCE_BYTES, SCOPE_BYTES);
+                    oversize_records -= batcher.push(item, now, &mut due).records;
+                }
+                Step::Wait(ms) => now += Duration::from_millis(ms),
+                Step::Poll => {
+                    batcher.poll(now, &mut due);
+                    prop_assert!(batcher.next_deadline().is_none_or(|deadline| deadline > now));
+                }
+                Step::CutAll => batcher.cut_all(&mut due),
+            }
+            prop_assert_eq!(oversize_records, 0);
+        }
+        batcher.cut_all(&mut due);
+
+        let mut left: HashMap<(u32, u32), Vec<u32>> = HashMap::new();
+        for batch in &due {
+            let found: usize = all_ids(batch).len();
+            prop_assert!(found > 0);
+            prop_assert_eq!(found as u64, batch.records);
+            prop_assert!(request_bytes(batch) <= limits.request_bytes_max);
+            prop_assert_eq!(request_bytes(batch), batch.request_bytes);
+            prop_assert!(limits.records_max.is_none_or(|max| batch.records <= max.max(1)));
+            for (scope, runs) in &batch.groups {
+                let tag = left.entry((batch.resource, *scope)).or_default();
+                tag.extend(runs.iter().flat_map(|run| ids(run)));
+            }
+        }
+        pushed.retain(|_, ids| !ids.is_empty());
+        prop_assert_eq!(left, pushed);
+    }
+}

@@ -1,0 +1,238 @@
+//! The errors of the public calls. Each says whose fault it is and what to do next.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// Why an exporter could not be built.
+///
+/// Configuration fails here, once, and never later at run time.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// An endpoint is not a URL that this exporter can send to. The caller's to fix.
+    InvalidEndpoint {
+        /// The value as given, without user name and password.
+        value: String,
+        /// The builder method or environment variable that it came from.
+        source_name: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A header cannot be sent. The caller's to fix; its value is never shown.
+    InvalidHeader {
+        /// The header's name as given.
+        name: String,
+        /// The builder method or environment variable that it came from.
+        source_name: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A value that OTLP knows and this build does not support: data would go out otherwise
+    /// than asked for, so nothing is built.
+    Unsupported {
+        /// The setting: `protocol`, `compression`, `tls`.
+        what: &'static str,
+        /// The value as given.
+        value: String,
+        /// The builder method or environment variable that it came from.
+        source_name: &'static str,
+    },
+    /// The delivery thread or its driver could not be started: the machine's limits or policy.
+    Runtime(spanwire_runtime::BuildError),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidEndpoint { value, source_name, why } => {
+                write!(f, "the endpoint {value:?} from {source_name} cannot be used: {why}")
+            }
+            Self::InvalidHeader { name, source_name, why } => {
+                write!(f, "the header {name:?} from {source_name} cannot be sent: {why}")
+            }
+            Self::Unsupported { what, value, source_name } => {
+                write!(f, "{what} {value:?} from {source_name} is not supported by this build; ")?;
+                f.write_str(instead_of(what))
+            }
+            Self::Runtime(error) => runtime_error(error, f),
+        }
+    }
+}
+
+impl Error for BuildError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Runtime(error) => Some(io_error(error)?),
+            _ => None,
+        }
+    }
+}
+
+/// Why a flush did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FlushError {
+    /// The deadline passed first. Delivery goes on; flush again to wait longer.
+    Timeout {
+        /// Records accepted before the call that are still on their way.
+        pending: u64,
+    },
+    /// Everything accepted before the call was dealt with, and some of it was lost.
+    /// `Exporter::stats` has the reasons.
+    Lost {
+        /// Records given up.
+        dropped: u64,
+        /// Records that the collector did not keep.
+        rejected: u64,
+    },
+    /// The exporter's thread died (a bug): nothing will be delivered any more.
+    Dead,
+    /// The exporter was shut down before.
+    ShutDown,
+}
+
+impl fmt::Display for FlushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout { pending } => write!(
+                f,
+                "the flush deadline passed with {pending} records on their way; they are still \
+                 being delivered, flush again to wait longer"
+            ),
+            Self::Lost { dropped, rejected } => lost(*dropped, *rejected, f),
+            Self::Dead => f.write_str(DEAD),
+            Self::ShutDown => f.write_str("the exporter is shut down; flush before shutting down"),
+        }
+    }
+}
+
+impl Error for FlushError {}
+
+/// Why a shutdown was not clean. The exporter is shut down in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ShutdownError {
+    /// The deadline passed first.
+    Timeout {
+        /// Records given up by that; `Stats::dropped` counts them under `shutdown`.
+        left: u64,
+    },
+    /// Delivery ended in time, and some of what was accepted was lost.
+    Lost {
+        /// Records given up.
+        dropped: u64,
+        /// Records that the collector did not keep.
+        rejected: u64,
+    },
+    /// The exporter's thread died (a bug) before.
+    Dead,
+    /// The exporter was shut down before; this call did nothing.
+    AlreadyShutDown,
+}
+
+impl fmt::Display for ShutdownError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout { left } => write!(
+                f,
+                "the shutdown deadline passed and {left} records were given up; check that the \
+                 collector answers, or allow more time"
+            ),
+            Self::Lost { dropped, rejected } => lost(*dropped, *rejected, f),
+            Self::Dead => f.write_str(DEAD),
+            Self::AlreadyShutDown => f.write_str("the exporter was shut down before"),
+        }
+    }
+}
+
+impl Error for ShutdownError {}
+
+fn lost(dropped: u64, rejected: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(
+        f,
+        "{dropped} records were dropped and {rejected} rejected by the collector; see the \
+         exporter's stats and diagnostics for the reasons"
+    )
+}
+
+/// What the caller can choose in place of an unsupported `what`.
+fn instead_of(what: &str) -> &'static str {
+    match what {
+        "protocol" => "use http/protobuf",
+        "compression" => "use none",
+        "tls" => "use an http:// endpoint, such as a local collector that adds TLS",
+        _ => "remove it",
+    }
+}
+
+fn runtime_error(error: &spanwire_runtime::BuildError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    use spanwire_runtime::BuildError as Runtime;
+    match error {
+        Runtime::Thread(error) => write!(
+            f,
+            "the delivery thread could not be started: {error}; check the limits on threads and \
+             memory"
+        ),
+        Runtime::Driver(error) => write!(
+            f,
+            "no I/O driver could be opened: {error}; check the limit on open files, or set \
+             SPANWIRE_IO=auto"
+        ),
+        other => write!(f, "the runtime could not be started: {other:?}"),
+    }
+}
+
+fn io_error(error: &spanwire_runtime::BuildError) -> Option<&io::Error> {
+    use spanwire_runtime::BuildError as Runtime;
+    match error {
+        Runtime::Thread(error) | Runtime::Driver(error) => Some(error),
+        _ => None,
+    }
+}
+
+const DEAD: &str = "the exporter's thread died and its records are lost; this is a bug in \
+                    spanwire, build a new exporter and report what it printed";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_value_its_source_and_the_next_step() {
+        let error = BuildError::Unsupported {
+            what: "compression",
+            value: "gzip".into(),
+            source_name: "OTEL_EXPORTER_OTLP_COMPRESSION",
+        };
+        assert_eq!(
+            error.to_string(),
+            "compression \"gzip\" from OTEL_EXPORTER_OTLP_COMPRESSION is not supported by this \
+             build; use none"
+        );
+    }
+
+    #[test]
+    fn a_driver_error_keeps_its_source() {
+        let inner = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = BuildError::Runtime(spanwire_runtime::BuildError::Driver(inner));
+        assert!(error.source().is_some_and(|source| source.is::<io::Error>()));
+        assert!(error.to_string().contains("SPANWIRE_IO=auto"), "{error}");
+    }
+
+    #[test]
+    fn errors_have_no_full_stop_and_start_in_lower_case() {
+        let texts = [
+            FlushError::Timeout { pending: 1 }.to_string(),
+            FlushError::Lost { dropped: 1, rejected: 2 }.to_string(),
+            FlushError::Dead.to_string(),
+            FlushError::ShutDown.to_string(),
+            ShutdownError::Timeout { left: 3 }.to_string(),
+            ShutdownError::AlreadyShutDown.to_string(),
+        ];
+        for text in texts {
+            assert!(!text.ends_with('.'), "{text}");
+            assert!(!text.starts_with(|c: char| c.is_uppercase()), "{text}");
+        }
+    }
+}

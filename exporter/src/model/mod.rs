@@ -1,0 +1,7 @@
+//! Plain data that the stages hand to each other: what is sent, and what came of sending it.
+
+mod outcome;
+mod payload;
+
+pub(crate) use self::outcome::{Failure, Outcome, Phase};
+pub(crate) use self::payload::Payload;

@@ -1,0 +1,159 @@
+//! What one attempt to deliver a request meant.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The meaning of one attempt, decided by the transport and acted on by delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Outcome {
+    /// The peer took the request; it is never sent again.
+    Delivered {
+        /// Records that the peer says it did not keep; at most what was sent.
+        rejected: u64,
+        /// What the peer, or we, found odd about a success.
+        warning: Option<String>,
+    },
+    /// The request may succeed later, unchanged.
+    Retry {
+        /// The peer asked for at least this much time (`Retry-After`).
+        not_before: Option<Duration>,
+        /// Why it did not succeed now.
+        why: Failure,
+    },
+    /// The request must not be sent again (H9): it is dropped and counted.
+    Refused {
+        /// Why.
+        why: Failure,
+    },
+}
+
+impl Outcome {
+    /// Retryable, and the peer named no time.
+    pub(crate) fn retry(why: Failure) -> Self {
+        Self::Retry { not_before: None, why }
+    }
+}
+
+/// Why an attempt failed: where, with which status, in whose words.
+///
+/// It names neither the endpoint nor any header, so it can be logged as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// How far the attempt came.
+    pub(crate) phase: Phase,
+    /// The HTTP status, if there was an answer.
+    pub(crate) status: Option<u16>,
+    /// The operating system's or the peer's words; may be empty.
+    pub(crate) message: String,
+}
+
+/// How far an attempt came before it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The host name has no address.
+    Resolve,
+    /// No address accepted a connection.
+    Connect,
+    /// The connection was lost before a whole answer had come; the peer may have the data.
+    Exchange,
+    /// The attempt's time was up; the peer may have the data.
+    Timeout,
+    /// What came back was no acceptable HTTP/1.1 response.
+    Protocol,
+    /// A whole answer with a status that is not success.
+    Answer,
+}
+
+impl Failure {
+    /// A failure before there was an answer.
+    pub(crate) fn new(phase: Phase, message: impl Into<String>) -> Self {
+        Self { phase, status: None, message: message.into() }
+    }
+
+    /// An answer other than success.
+    pub(crate) fn answer(status: u16, message: impl Into<String>) -> Self {
+        Self { phase: Phase::Answer, status: Some(status), message: message.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what())?;
+        if let Some(status) = self.status {
+            write!(f, " {status}")?;
+        }
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        write!(f, "; {}", self.next_step())
+    }
+}
+
+impl Failure {
+    /// Whose fault it is.
+    fn what(&self) -> &'static str {
+        match self.phase {
+            Phase::Resolve => "cannot resolve the collector's host name",
+            Phase::Connect => "cannot connect to the collector",
+            Phase::Exchange => "lost the connection to the collector",
+            Phase::Timeout => "the collector did not answer in time",
+            Phase::Protocol => "the collector's answer is not acceptable HTTP/1.1",
+            Phase::Answer => "the collector answered with status",
+        }
+    }
+
+    /// What the reader can do.
+    fn next_step(&self) -> &'static str {
+        match self.phase {
+            Phase::Resolve => "check the endpoint's host and the resolver",
+            Phase::Connect => "check that it runs and listens at the endpoint",
+            Phase::Exchange => "check the collector's log, or a proxy's between",
+            Phase::Timeout => "check the collector's load, or raise OTEL_EXPORTER_OTLP_TIMEOUT",
+            Phase::Protocol => "check that the endpoint is an OTLP/HTTP port, not gRPC or TLS",
+            Phase::Answer => next_step_for(self.status.unwrap_or(0)),
+        }
+    }
+}
+
+/// What to do about an answer with `status`.
+fn next_step_for(status: u16) -> &'static str {
+    match status {
+        300..=399 => "redirects are not followed: set the endpoint to the final address",
+        401 | 403 => "check the credentials in the configured headers",
+        404 | 405 => "check the path of the endpoint, usually /v1/traces",
+        413 => "lower the request size limit, or raise the collector's",
+        429 | 502..=504 => "the collector is overloaded or not ready",
+        400..=499 => "the collector does not accept this data: see its log",
+        _ => "see the collector's log",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_whose_fault_it_is_and_what_to_do_next() {
+        let cases = [
+            (
+                Failure::new(Phase::Connect, "connection refused"),
+                "cannot connect to the collector: connection refused; check that it runs and \
+                 listens at the endpoint",
+            ),
+            (
+                Failure::answer(401, ""),
+                "the collector answered with status 401; check the credentials in the configured \
+                 headers",
+            ),
+            (
+                Failure::answer(400, "bad span"),
+                "the collector answered with status 400: bad span; the collector does not accept \
+                 this data: see its log",
+            ),
+        ];
+        for (failure, text) in cases {
+            assert_eq!(failure.to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Counters of one exporter, as its user sees them.
+
+use std::sync::Arc;
+
+/// What happened to every record so far. Returned by `Exporter::stats`.
+///
+/// Each term is counted on its own; none is the difference of others. At quiescence (producers
+/// stopped, a flush returned) they balance exactly:
+///
+/// `emitted = delivered + rejected + dropped.total() + in_flight`
+///
+/// While producers run, a snapshot may be a few records out of balance.
+///
+/// # Examples
+///
+/// ```
+/// let stats = spanwire::Stats::default();
+/// assert_eq!(stats.accounted_for(), stats.emitted);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Records that ended at a door of this exporter, whatever became of them.
+    pub emitted: u64,
+    /// Records that the collector accepted.
+    pub delivered: u64,
+    /// Records that the collector said it did not keep (`partial_success`).
+    pub rejected: u64,
+    /// Records that never reached the collector, by reason.
+    pub dropped: Dropped,
+    /// Records accepted by a door and neither delivered, rejected nor dropped yet.
+    pub in_flight: u64,
+    /// Requests sent, retries included.
+    pub requests: u64,
+    /// Requests sent again after an attempt that may succeed later.
+    pub retries: u64,
+    /// The driver that moves the bytes: `uring` or `epoll`.
+    pub driver: &'static str,
+    /// Why the driver is not io_uring, if io_uring was considered.
+    pub driver_reason: Option<Arc<str>>,
+}
+
+impl Stats {
+    /// Everything whose fate is known or pending: equals `emitted` at quiescence.
+    #[must_use]
+    pub fn accounted_for(&self) -> u64 {
+        let terms = [self.delivered, self.rejected, self.dropped.total(), self.in_flight];
+        terms.iter().fold(0, |sum, term| sum.saturating_add(*term))
+    }
+}
+
+/// Records that were given up, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Dropped {
+    /// The buffer was full: producers were faster than delivery for too long.
+    pub queue_full: u64,
+    /// One record alone was larger than the buffer's chunk or the request limit.
+    pub oversize: u64,
+    /// A record ended while its own thread was encoding another (an instrumented allocator).
+    pub reentrant: u64,
+    /// The record ended after shutdown.
+    pub after_shutdown: u64,
+    /// The collector refused the request for good (400, 413, 500 ...).
+    pub refused: u64,
+    /// The retry budget ran out while the collector was away or overloaded.
+    pub retries_exhausted: u64,
+    /// Still pending when the deadline of a shutdown passed.
+    pub shutdown: u64,
+    /// The exporter's thread died with these in its hands.
+    pub exporter_died: u64,
+    /// Their instrumentation scope was one too many for the exporter's table.
+    pub too_many_scopes: u64,
+}
+
+impl Dropped {
+    /// The sum over all reasons.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.by_reason().iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
+    }
+
+    /// Every reason with its count, in the order of the fields.
+    #[must_use]
+    pub fn by_reason(&self) -> [(&'static str, u64); 9] {
+        // Taken apart without `..`, so that a new reason cannot be left out of the total.
+        let Self {
+            queue_full,
+            oversize,
+            reentrant,
+            after_shutdown,
+            refused,
+            retries_exhausted,
+            shutdown,
+            exporter_died,
+            too_many_scopes,
+        } = *self;
+        [
+            ("queue_full", queue_full),
+            ("oversize", oversize),
+            ("reentrant", reentrant),
+            ("after_shutdown", after_shutdown),
+            ("refused", refused),
+            ("retries_exhausted", retries_exhausted),
+            ("shutdown", shutdown),
+            ("exporter_died", exporter_died),
+            ("too_many_scopes", too_many_scopes),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_total_counts_every_reason_once() {
+        let dropped = Dropped {
+            queue_full: 1,
+            oversize: 2,
+            reentrant: 4,
+            after_shutdown: 8,
+            refused: 16,
+            retries_exhausted: 32,
+            shutdown: 64,
+            exporter_died: 128,
+            too_many_scopes: 256,
+        };
+        assert_eq!(dropped.total(), 511);
+    }
+
+    #[test]
+    fn sums_saturate_instead_of_wrapping() {
+        let dropped = Dropped { refused: u64::MAX, shutdown: 1, ..Dropped::default() };
+        let stats = Stats { delivered: 5, dropped, ..Stats::default() };
+        assert_eq!(stats.accounted_for(), u64::MAX);
+    }
+}
