@@ -1,4 +1,39 @@
 //! Drivers: what starts operations and waits for them.
+//!
+//! Two drivers do the same: [`Kind::Uring`] hands operations to the kernel and gets their
+//! results back; [`Kind::Epoll`] waits until a socket is ready and then makes the call itself.
+//! Sockets and futures cannot tell which one they run on. One suite of tests runs on both.
+//!
+//! A driver belongs to the thread that opened it. The rule that everything here serves: a slot
+//! owns whatever the kernel may touch until the operation's final completion, whether or not
+//! anybody still waits. `slots.rs` has the state machine, `op.rs` the operations and what a
+//! driver must do, `uring.rs` and `mio.rs` the drivers.
+//!
+//! # Which driver runs
+//!
+//! [`Choice::Auto`] builds the real ring with the flags and sizes it will be used with, checks
+//! the opcodes, and sends one operation through it. If any of that fails (containers forbid
+//! io_uring by default, and it needs Linux 6.1) epoll takes over and [`Report::reason`] says why.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::str::FromStr;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use self::op::{Backend, Op};
+use self::slots::{Abandoned, Effect, Key, Slots};
+use self::socket::Socket;
+use crate::sync::doorbell::Unpark;
+
+mod mio;
+pub(crate) mod op;
+mod slots;
+pub(crate) mod socket;
 
 /// Which driver to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +48,56 @@ pub enum Choice {
     Epoll,
 }
 
+impl Choice {
+    /// Reads the environment variable `SPANWIRE_IO`: `auto`, `uring` or `epoll`. Unset or empty
+    /// is [`Choice::Auto`].
+    ///
+    /// # Errors
+    /// If it has any other value.
+    pub fn from_env() -> Result<Self, UnknownChoice> {
+        match std::env::var_os(VARIABLE) {
+            None => Ok(Self::Auto),
+            Some(value) => value.to_string_lossy().parse(),
+        }
+    }
+}
+
+impl FromStr for Choice {
+    type Err = UnknownChoice;
+
+    /// Understands what [`from_env`](Self::from_env) does.
+    ///
+    /// ```
+    /// use spanwire_runtime::driver::Choice;
+    /// assert_eq!("epoll".parse(), Ok(Choice::Epoll));
+    /// assert!("kqueue".parse::<Choice>().unwrap_err().to_string().contains("\"kqueue\""));
+    /// ```
+    fn from_str(value: &str) -> Result<Self, UnknownChoice> {
+        match value {
+            "" | "auto" => Ok(Self::Auto),
+            "uring" => Ok(Self::Uring),
+            "epoll" => Ok(Self::Epoll),
+            other => Err(UnknownChoice { value: other.to_owned() }),
+        }
+    }
+}
+
+/// `SPANWIRE_IO` names no driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnknownChoice {
+    /// What it says instead.
+    pub value: String,
+}
+
+impl fmt::Display for UnknownChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{VARIABLE} is {:?}: set it to auto, uring or epoll, or unset it", self.value)
+    }
+}
+
+impl std::error::Error for UnknownChoice {}
+
 /// A driver that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -21,6 +106,16 @@ pub enum Kind {
     Uring,
     /// epoll through mio.
     Epoll,
+}
+
+impl fmt::Display for Kind {
+    /// `uring` or `epoll`, as in `SPANWIRE_IO`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Uring => "uring",
+            Self::Epoll => "epoll",
+        })
+    }
 }
 
 /// Which driver runs, and why not another.
@@ -32,3 +127,278 @@ pub struct Report {
     /// Why io_uring is not in use, if it was considered; or that it was not asked for.
     pub reason: Option<String>,
 }
+
+/// The driver of one worker, which has to be opened and used on the worker's thread.
+pub(crate) struct Driver(Rc<Shared>);
+
+impl Driver {
+    /// Opens the driver that `choice` asks for.
+    ///
+    /// # Errors
+    /// If a forced io_uring is unavailable, or epoll cannot be set up (out of descriptors).
+    pub(crate) fn open(choice: Choice) -> io::Result<(Self, Report)> {
+        if choice == Choice::Uring {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "io_uring is not built in"));
+        }
+        let reason = if choice == Choice::Epoll { NOT_ASKED_FOR } else { "not built in" };
+        let report = Report { kind: Kind::Epoll, reason: Some(reason.to_owned()) };
+        Ok((Self::new(Box::new(mio::Poller::open()?), Kind::Epoll), report))
+    }
+
+    fn new(backend: Box<dyn Backend>, kind: Kind) -> Self {
+        let core = RefCell::new(Core { slots: Slots::new(), backend });
+        Self(Rc::new(Shared { core, kind, is_shut_down: Cell::new(false) }))
+    }
+
+    /// How many operations the kernel or the poller still owes a result.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.0.core.borrow().slots.in_flight()
+    }
+
+    /// What ends a [`park`](Self::park) from any thread: the one under way, or else the next.
+    pub(crate) fn unpark(&self) -> Box<dyn Unpark> {
+        self.0.core.borrow().backend.unpark()
+    }
+
+    /// Submits what was started, and wakes the tasks whose operations have ended. Never waits.
+    pub(crate) fn turn(&self) {
+        self.0.with_core(|slots, backend| backend.turn(slots));
+        self.0.run_effects();
+    }
+
+    /// As [`turn`](Self::turn), but first waits until an operation ends, an unpark, or
+    /// `timeout`. May return earlier.
+    pub(crate) fn park(&self, timeout: Option<Duration>) {
+        self.0.with_core(|slots, backend| backend.park(slots, timeout));
+        self.0.run_effects();
+    }
+
+    /// Makes this the thread's current driver while `f` runs.
+    pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _restore = Restore(CURRENT.replace(Some(Rc::clone(&self.0))));
+        f()
+    }
+
+    /// Cancels all operations and waits for their ends, at most for `limit`. Returns how many
+    /// did not end: their memory is leaked, together with the driver, because the kernel may
+    /// still touch it. Nothing can be started afterwards.
+    pub(crate) fn shutdown(&self, limit: Duration) -> usize {
+        if self.0.is_shut_down.replace(true) {
+            return 0;
+        }
+        self.0.cancel_all();
+        let deadline = Instant::now().checked_add(limit);
+        while self.in_flight() > 0 {
+            let rest = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            self.park(rest);
+            if rest == Some(Duration::ZERO) {
+                break;
+            }
+        }
+        let left = self.in_flight();
+        if left > 0 {
+            std::mem::forget(Rc::clone(&self.0));
+        }
+        left
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.shutdown(DROP_LIMIT);
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let core = self.0.core.borrow();
+        f.debug_struct("Driver")
+            .field("kind", &self.0.kind)
+            .field("in_flight", &core.slots.in_flight())
+            .field("counts", &core.slots.counts())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the driver, its sockets and its futures share.
+pub(crate) struct Shared {
+    core: RefCell<Core>,
+    kind: Kind,
+    is_shut_down: Cell<bool>,
+}
+
+/// Borrowed only while no foreign code can run.
+struct Core {
+    slots: Slots<Op>,
+    backend: Box<dyn Backend>,
+}
+
+impl Shared {
+    /// The driver of the worker that runs on this thread.
+    ///
+    /// # Errors
+    /// On a thread that is no worker.
+    pub(crate) fn current() -> io::Result<Rc<Self>> {
+        CURRENT.with_borrow(Clone::clone).ok_or_else(|| {
+            io::Error::other(
+                "no driver on this thread: sockets belong to a worker, so use them in a task \
+                 that `spawn_pinned` started",
+            )
+        })
+    }
+
+    /// A new stream socket for `addr`, closed on exec.
+    pub(crate) fn socket(self: &Rc<Self>, addr: &socket2::SockAddr) -> io::Result<Rc<Socket>> {
+        let socket = socket2::Socket::new(addr.domain(), socket2::Type::STREAM, None)?;
+        // The poller's calls must not block. A ring must find the socket blocking: it does not
+        // wait for one that is not, but reports EAGAIN.
+        socket.set_nonblocking(self.kind == Kind::Epoll)?;
+        Ok(Rc::new(Socket::new(socket, Rc::downgrade(self))))
+    }
+
+    /// Starts `op`.
+    pub(crate) fn start(self: &Rc<Self>, op: Op) -> InFlight {
+        let op = Box::new(op);
+        if self.is_shut_down.get() {
+            return InFlight::Failed(Some(op), libc::ECANCELED);
+        }
+        let started = self.with_core(|slots, backend| {
+            let key = slots.insert(op)?;
+            backend.start(slots, key);
+            Ok(key)
+        });
+        match started {
+            Ok(key) => InFlight::Started(Rc::clone(self), Some(key)),
+            Err(op) => InFlight::Failed(Some(op), libc::ENOBUFS),
+        }
+    }
+
+    fn poll(&self, key: Key, cx: &Context<'_>) -> Poll<(Box<Op>, i32)> {
+        let taken = self.core.borrow_mut().slots.take(key);
+        if let Some(ended) = taken {
+            return Poll::Ready(ended);
+        }
+        // Cloning and dropping wakers is foreign code: neither happens under the borrow.
+        let waker = cx.waker().clone();
+        let replaced = self.core.borrow_mut().slots.wait(key, waker);
+        drop(replaced);
+        Poll::Pending
+    }
+
+    /// Nobody waits for `key` any more. Never blocks.
+    fn abandon(&self, key: Key) {
+        let abandoned = self.with_core(|slots, backend| {
+            let abandoned = slots.abandon(key);
+            if let Some(op) = slots.in_flight_mut(key) {
+                op.orphaned();
+                if op.is_cancellable() {
+                    backend.cancel(slots, key);
+                }
+            }
+            abandoned
+        });
+        if let Abandoned::Ended(op, result) = abandoned {
+            op.orphaned();
+            op.dispose(result);
+        }
+        self.run_effects();
+    }
+
+    fn cancel_all(&self) {
+        self.with_core(|slots, backend| {
+            for key in slots.keys_in_flight() {
+                if slots.in_flight_mut(key).is_some_and(|op| op.is_cancellable()) {
+                    backend.cancel(slots, key);
+                }
+            }
+        });
+        self.run_effects();
+    }
+
+    /// A registered descriptor is about to be closed.
+    fn forget(&self, source: usize, fd: i32) {
+        self.core.borrow_mut().backend.forget(source, fd);
+    }
+
+    fn with_core<R>(&self, f: impl FnOnce(&mut Slots<Op>, &mut dyn Backend) -> R) -> R {
+        let mut core = self.core.borrow_mut();
+        let Core { slots, backend } = &mut *core;
+        f(slots, &mut **backend)
+    }
+
+    /// Wakes and disposes, one at a time: each may come back and start or drop operations.
+    fn run_effects(&self) {
+        loop {
+            let effect = self.core.borrow_mut().slots.next_effect();
+            match effect {
+                Some(Effect::Wake(waker)) => waker.wake(),
+                Some(Effect::Leftover(op, result)) => op.dispose(result),
+                None => return,
+            }
+        }
+    }
+}
+
+/// Waits for an operation: the operation comes back with its result. Dropping this cancels the
+/// operation without waiting.
+#[must_use = "dropping this cancels the operation"]
+pub(crate) enum InFlight {
+    /// In a slot. `None` once the result was fetched.
+    Started(Rc<Shared>, Option<Key>),
+    /// Refused with this errno.
+    Failed(Option<Box<Op>>, i32),
+}
+
+impl Future for InFlight {
+    type Output = (Op, io::Result<usize>);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let ended = match &mut *self {
+            Self::Started(shared, key) => {
+                let at = key.expect("polled after it was ready");
+                let ended = shared.poll(at, cx);
+                if ended.is_ready() {
+                    *key = None;
+                }
+                ended
+            }
+            Self::Failed(op, errno) => {
+                Poll::Ready((op.take().expect("polled after it was ready"), -*errno))
+            }
+        };
+        ended.map(|(op, result)| (*op, op::outcome(result)))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if let Self::Started(shared, Some(key)) = self {
+            shared.abandon(*key);
+        }
+    }
+}
+
+/// The error of whatever is used after its worker has ended.
+pub(crate) fn shut_down() -> io::Error {
+    io::Error::other("the worker of this socket has shut down")
+}
+
+/// Puts the former current driver back.
+struct Restore(Option<Rc<Shared>>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        CURRENT.set(self.0.take());
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Shared>>> = const { RefCell::new(None) };
+}
+
+/// The environment variable that chooses the driver.
+const VARIABLE: &str = "SPANWIRE_IO";
+/// Why a chosen epoll runs.
+const NOT_ASKED_FOR: &str = "epoll was chosen";
+/// How long dropping a driver waits for operations that nobody shut down.
+const DROP_LIMIT: Duration = Duration::from_millis(100);

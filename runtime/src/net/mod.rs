@@ -1,48 +1,18 @@
 //! TCP with owned buffers, and name resolution off the worker.
+//!
+//! A buffer is given to an operation and comes back with the result, so that it can be lent to
+//! the kernel: with io_uring the kernel reads and writes it while the task does other things.
+//! Every future here may be dropped at any moment; the operation is then cancelled, and its
+//! buffers are freed when the kernel has let go of them.
+//!
+//! Sockets belong to the worker that opened them. In scope: TCP clients and name resolution.
+//! Out of scope: TLS and HTTP, which the exporter builds on top.
 
-use std::io;
-use std::net::SocketAddr;
+mod resolve;
+mod tcp;
 
-use bytes::Bytes;
+pub use self::resolve::resolve;
+pub use self::tcp::TcpStream;
 
-/// A connected TCP stream. It belongs to the worker that opened it (`!Send`).
-#[derive(Debug)]
-pub struct TcpStream {
-    _todo: std::rc::Rc<()>,
-}
-
-impl TcpStream {
-    /// Connects; wrap it in [`crate::time::timeout`] for a deadline.
-    pub async fn connect(_addr: SocketAddr) -> io::Result<Self> {
-        todo!()
-    }
-    /// One vectored send; may be short. Gives the buffers back, untouched.
-    pub async fn send(&self, _bufs: Vec<Bytes>) -> (io::Result<usize>, Vec<Bytes>) {
-        todo!()
-    }
-    /// Sends everything.
-    pub async fn send_all(&self, _bufs: Vec<Bytes>) -> io::Result<()> {
-        todo!()
-    }
-    /// Receives into the spare capacity of `buf` (appends); 0 is the end of the stream.
-    pub async fn recv(&self, _buf: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
-        todo!()
-    }
-    /// True if the peer has closed, or sent something nobody asked for (a non-blocking peek).
-    pub fn is_stale(&self) -> bool {
-        todo!()
-    }
-    /// Sends small writes at once.
-    pub fn set_nodelay(&self, _on: bool) -> io::Result<()> {
-        todo!()
-    }
-    /// Waits until no operation uses the socket any more, then closes it.
-    pub async fn close(self) -> io::Result<()> {
-        todo!()
-    }
-}
-
-/// Resolves `host` on the blocking pool, in the resolver's order.
-pub async fn resolve(_host: &str, _port: u16) -> io::Result<Vec<SocketAddr>> {
-    todo!()
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,299 @@
+//! epoll, through mio: an operation is tried at once, and again when its socket gets ready.
+//!
+//! Every call is non-blocking. One that would block puts its key into its socket's queue; a
+//! socket is registered, edge-triggered, when that first happens, and stays registered until
+//! it is closed. An edge is never lost, because nobody waits without having seen EAGAIN since
+//! the last one, and registering reports what is ready already.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::mio::unix::SourceFd;
+use ::mio::{Events, Interest, Poll, Token, Waker};
+
+use super::op::{self, Backend, Op};
+use super::slots::{Key, Slots};
+use super::socket::Socket;
+use crate::sync::doorbell::Unpark;
+
+/// The driver.
+pub(super) struct Poller {
+    poll: Poll,
+    events: Events,
+    waker: Arc<Waker>,
+    /// One a registered socket; its index is the token.
+    sources: Vec<Source>,
+    /// Indices of `sources` that no socket has.
+    free: Vec<usize>,
+    /// Length of all queues together.
+    waiting: usize,
+    /// An unpark was seen outside a park; the next one must not wait.
+    is_unparked: bool,
+}
+
+/// Who waits for a socket, in the order they came. The first one's last try would have blocked.
+#[derive(Default)]
+struct Source {
+    readers: VecDeque<Key>,
+    writers: VecDeque<Key>,
+}
+
+impl Source {
+    fn queue(&mut self, direction: Direction) -> &mut VecDeque<Key> {
+        match direction {
+            Direction::Read => &mut self.readers,
+            Direction::Write => &mut self.writers,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    Read,
+    Write,
+}
+
+impl Poller {
+    /// Opens an epoll instance and its waker.
+    ///
+    /// # Errors
+    /// If there are no descriptors left.
+    pub(super) fn open() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), UNPARK)?);
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS_MAX),
+            waker,
+            sources: Vec::new(),
+            free: Vec::new(),
+            waiting: 0,
+            is_unparked: false,
+        })
+    }
+
+    /// Waits for events, and tries again what waited for them.
+    fn poll(&mut self, slots: &mut Slots<Op>, timeout: Duration) {
+        // The one error here is EINTR: the caller sees an early return.
+        if self.poll.poll(&mut self.events, Some(timeout)).is_err() {
+            return;
+        }
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            if event.token() == UNPARK {
+                self.is_unparked = true;
+                continue;
+            }
+            // An error is news to both directions.
+            if event.is_readable() || event.is_read_closed() || event.is_error() {
+                self.retry(slots, event.token().0, Direction::Read);
+            }
+            if event.is_writable() || event.is_write_closed() || event.is_error() {
+                self.retry(slots, event.token().0, Direction::Write);
+            }
+        }
+        self.events = events;
+    }
+
+    /// Goes on with those who wait, until one would block again.
+    fn retry(&mut self, slots: &mut Slots<Op>, source: usize, direction: Direction) {
+        let Some(source) = self.sources.get_mut(source) else { return };
+        let queue = source.queue(direction);
+        while let Some(&key) = queue.front() {
+            let Some(result) = slots.in_flight_mut(key).and_then(attempt) else { return };
+            queue.pop_front();
+            self.waiting -= 1;
+            slots.complete(key, result);
+        }
+    }
+
+    /// Tries the operation, or queues it. `Some` if it has ended.
+    fn begin(&mut self, op: &mut Op, key: Key) -> Option<i32> {
+        let Some(direction) = direction(op) else { return attempt(op) };
+        // Nobody overtakes: two sends must not swap their bytes.
+        if self.queue_of(op, direction).is_none_or(|queue| queue.is_empty()) {
+            let result = attempt(op);
+            if result.is_some() {
+                return result;
+            }
+        }
+        if let Err(errno) = self.register(op.socket()?) {
+            return Some(-errno);
+        }
+        self.queue_of(op, direction)?.push_back(key);
+        self.waiting += 1;
+        None
+    }
+
+    /// The queue that `op` belongs into, if its socket is registered.
+    fn queue_of(&mut self, op: &Op, direction: Direction) -> Option<&mut VecDeque<Key>> {
+        let source = op.socket()?.source()?;
+        Some(self.sources.get_mut(source)?.queue(direction))
+    }
+
+    /// Registers the socket once for its life.
+    fn register(&mut self, socket: &Socket) -> Result<(), i32> {
+        if socket.source().is_some() {
+            return Ok(());
+        }
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.sources.push(Source::default());
+            self.sources.len() - 1
+        });
+        let interests = Interest::READABLE | Interest::WRITABLE;
+        let fd = socket.as_raw_fd();
+        match self.poll.registry().register(&mut SourceFd(&fd), Token(index), interests) {
+            Ok(()) => socket.set_source(index),
+            Err(error) => {
+                self.free.push(index);
+                return Err(error.raw_os_error().unwrap_or(libc::EIO));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Backend for Poller {
+    fn start(&mut self, slots: &mut Slots<Op>, key: Key) {
+        let Some(op) = slots.in_flight_mut(key) else { return };
+        if let Some(result) = self.begin(op, key) {
+            slots.complete(key, result);
+        }
+    }
+
+    fn cancel(&mut self, slots: &mut Slots<Op>, key: Key) {
+        let Some(op) = slots.in_flight_mut(key) else { return };
+        let Some(direction) = direction(op) else { return };
+        if let Some(queue) = self.queue_of(op, direction) {
+            queue.retain(|waiting| *waiting != key);
+            self.waiting -= 1;
+        }
+        slots.complete(key, -libc::ECANCELED);
+    }
+
+    fn forget(&mut self, source: usize, fd: RawFd) {
+        let entry = &mut self.sources[source];
+        debug_assert!(
+            entry.readers.is_empty() && entry.writers.is_empty(),
+            "who waits for a socket holds a lease on it"
+        );
+        // It fails only for a descriptor that is not registered.
+        let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        self.free.push(source);
+    }
+
+    fn turn(&mut self, slots: &mut Slots<Op>) {
+        if self.waiting > 0 {
+            self.poll(slots, Duration::ZERO);
+        }
+    }
+
+    fn park(&mut self, slots: &mut Slots<Op>, timeout: Option<Duration>) {
+        let timeout = timeout.unwrap_or(PARK_MAX).min(PARK_MAX);
+        let timeout = if self.is_unparked { Duration::ZERO } else { timeout };
+        self.poll(slots, timeout);
+        self.is_unparked = false;
+    }
+
+    fn unpark(&self) -> Box<dyn Unpark> {
+        Box::new(Unparker(Arc::clone(&self.waker)))
+    }
+}
+
+/// Ends a park.
+struct Unparker(Arc<Waker>);
+
+impl Unpark for Unparker {
+    fn unpark(&self) {
+        // It cannot fail while the poller lives, and nobody needs it afterwards.
+        let _ = self.0.wake();
+    }
+}
+
+/// What the operation has to wait for; `None` if it never waits.
+fn direction(op: &Op) -> Option<Direction> {
+    match op {
+        Op::Recv { .. } => Some(Direction::Read),
+        Op::Connect { .. } | Op::Send { .. } => Some(Direction::Write),
+        Op::Close { .. } => None,
+    }
+}
+
+/// Makes the operation's system call. `None` if it would block; else a result as from a ring.
+fn attempt(op: &mut Op) -> Option<i32> {
+    let result = loop {
+        match call(op) {
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+            result => break result,
+        }
+    };
+    match result {
+        Ok(count) => Some(i32::try_from(count).unwrap_or(i32::MAX)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        Err(error) => Some(-error.raw_os_error().unwrap_or(libc::EIO)),
+    }
+}
+
+fn call(op: &mut Op) -> io::Result<usize> {
+    let fd = op::raw_fd(op);
+    match op {
+        Op::Connect { socket, addr, is_under_way } => connect(socket, addr, is_under_way),
+        Op::Send { message, .. } => {
+            let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+            // SAFETY: `message` and what it points to are owned by the operation, which is
+            // borrowed for the call; `fd` is open because the operation leases the socket.
+            checked(unsafe { libc::sendmsg(fd, message.as_ptr(), flags) })
+        }
+        Op::Recv { buf, .. } => {
+            let (start, length) = (op::spare_ptr(buf).cast(), op::spare(buf));
+            // SAFETY: `length` bytes from `start` on are the spare capacity of `buf`, which is
+            // borrowed for the call; `fd` is open because the operation leases the socket.
+            checked(unsafe { libc::recv(fd, start, length, libc::MSG_DONTWAIT) })
+        }
+        Op::Close { fd } => {
+            drop(fd.take());
+            Ok(0)
+        }
+    }
+}
+
+/// Begins to connect, or asks how it went.
+fn connect(
+    socket: &Socket,
+    addr: &socket2::SockAddr,
+    is_under_way: &mut bool,
+) -> io::Result<usize> {
+    if !*is_under_way {
+        *is_under_way = true;
+        return match socket.connect(addr) {
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            result => result.map(|()| 0),
+        };
+    }
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    match socket.peer_addr() {
+        // Ready for another reason; the handshake goes on.
+        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        result => result.map(|_| 0),
+    }
+}
+
+fn checked(count: isize) -> io::Result<usize> {
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// The waker's token: no index of a source gets this high.
+const UNPARK: Token = Token(usize::MAX);
+/// How many events one call takes; the rest stay in the kernel for the next.
+const EVENTS_MAX: usize = 256;
+/// An epoll timeout is an i32 of milliseconds; longer waits return early.
+const PARK_MAX: Duration = Duration::from_secs(1 << 20);

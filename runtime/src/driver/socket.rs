@@ -1,0 +1,186 @@
+//! A socket that operations share: its descriptor stays open while any of them is in flight.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::ops::Deref;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use super::Shared;
+
+/// A socket and what its operations have to agree on.
+pub(crate) struct Socket {
+    /// `None` only while `into_fd` consumes the socket.
+    inner: Option<socket2::Socket>,
+    driver: Weak<Shared>,
+    /// Where the poller keeps the operations that wait for this socket. `None` until the first
+    /// of them had to wait, and always with io_uring.
+    source: Cell<Option<usize>>,
+    /// How many operations hold the socket.
+    leases: Cell<usize>,
+    /// How many receives were dropped while the kernel had them. While there are any, nobody
+    /// may start another: they may yet take bytes from the front of the stream.
+    orphaned_receives: Cell<usize>,
+    /// What orphaned receives took from the stream: bytes first, then perhaps an error.
+    unclaimed: RefCell<Unclaimed>,
+    /// Who waits for `leases` or `orphaned_receives` to fall.
+    waiters: RefCell<Vec<Waker>>,
+}
+
+#[derive(Default)]
+struct Unclaimed {
+    bytes: Vec<u8>,
+    /// An errno.
+    error: Option<i32>,
+}
+
+impl Socket {
+    pub(super) fn new(inner: socket2::Socket, driver: Weak<Shared>) -> Self {
+        Self {
+            inner: Some(inner),
+            driver,
+            source: Cell::new(None),
+            leases: Cell::new(0),
+            orphaned_receives: Cell::new(0),
+            unclaimed: RefCell::default(),
+            waiters: RefCell::default(),
+        }
+    }
+
+    /// The driver that the socket belongs to.
+    ///
+    /// # Errors
+    /// If that driver is gone.
+    pub(crate) fn driver(&self) -> io::Result<Rc<Shared>> {
+        self.driver.upgrade().ok_or_else(super::shut_down)
+    }
+
+    /// Keeps the socket open for one operation.
+    pub(crate) fn lease(self: &Rc<Self>) -> Lease {
+        self.leases.set(self.leases.get() + 1);
+        Lease(Rc::clone(self))
+    }
+
+    /// The poller's key.
+    pub(super) fn source(&self) -> Option<usize> {
+        self.source.get()
+    }
+
+    /// The poller has registered the descriptor.
+    pub(super) fn set_source(&self, source: usize) {
+        self.source.set(Some(source));
+    }
+
+    /// A receive was dropped while the kernel had it.
+    pub(super) fn receive_orphaned(&self) {
+        self.orphaned_receives.set(self.orphaned_receives.get() + 1);
+    }
+
+    /// An orphaned receive has ended: what it took is kept for the next receive.
+    pub(super) fn orphan_ended(&self, received: &[u8], error: Option<i32>) {
+        self.orphaned_receives.set(self.orphaned_receives.get() - 1);
+        {
+            let mut unclaimed = self.unclaimed.borrow_mut();
+            unclaimed.bytes.extend_from_slice(received);
+            unclaimed.error = unclaimed.error.or(error.filter(|&errno| errno != libc::ECANCELED));
+        }
+        self.wake_waiters();
+    }
+
+    /// Waits until no orphaned receive can take bytes any more.
+    pub(crate) async fn receives_settled(&self) {
+        poll_fn(|cx| self.wait_while(cx, self.orphaned_receives.get() > 0)).await;
+    }
+
+    /// Waits until no operation holds the socket.
+    pub(crate) async fn released(&self) {
+        poll_fn(|cx| self.wait_while(cx, self.leases.get() > 0)).await;
+    }
+
+    /// Appends to `buf`, within its capacity, what orphaned receives took.
+    pub(crate) fn claim(&self, buf: &mut Vec<u8>) -> Option<io::Result<usize>> {
+        let mut unclaimed = self.unclaimed.borrow_mut();
+        if unclaimed.bytes.is_empty() {
+            return unclaimed.error.take().map(|errno| Err(io::Error::from_raw_os_error(errno)));
+        }
+        let count = unclaimed.bytes.len().min(buf.capacity() - buf.len());
+        buf.extend(unclaimed.bytes.drain(..count));
+        Some(Ok(count))
+    }
+
+    /// Whether nothing was dropped in a way that left bytes, an error or a receive behind.
+    pub(crate) fn is_untouched(&self) -> bool {
+        let unclaimed = self.unclaimed.borrow();
+        let is_empty = unclaimed.bytes.is_empty() && unclaimed.error.is_none();
+        is_empty && self.orphaned_receives.get() == 0
+    }
+
+    /// The descriptor alone, no longer known to the poller.
+    pub(crate) fn into_fd(mut self) -> Option<OwnedFd> {
+        self.deregister();
+        self.inner.take().map(OwnedFd::from)
+    }
+
+    fn wait_while(&self, cx: &mut Context<'_>, condition: bool) -> Poll<()> {
+        if !condition {
+            return Poll::Ready(());
+        }
+        self.waiters.borrow_mut().push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn wake_waiters(&self) {
+        for waiter in self.waiters.take() {
+            waiter.wake();
+        }
+    }
+
+    /// Must come before the descriptor is closed: the poller would otherwise keep its queues.
+    fn deregister(&mut self) {
+        if let (Some(source), Some(driver)) = (self.source.take(), self.driver.upgrade()) {
+            driver.forget(source, self.as_raw_fd());
+        }
+    }
+}
+
+impl Deref for Socket {
+    type Target = socket2::Socket;
+
+    fn deref(&self) -> &socket2::Socket {
+        self.inner.as_ref().expect("only `into_fd` takes it, and consumes the socket")
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        (**self).as_raw_fd()
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.inner.is_some() {
+            self.deregister();
+        }
+    }
+}
+
+/// An operation's hold on a socket.
+pub(crate) struct Lease(Rc<Socket>);
+
+impl Deref for Lease {
+    type Target = Socket;
+
+    fn deref(&self) -> &Socket {
+        &self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.leases.set(self.0.leases.get() - 1);
+        self.0.wake_waiters();
+    }
+}

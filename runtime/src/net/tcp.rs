@@ -1,0 +1,172 @@
+//! TCP streams.
+
+use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+
+use bytes::{Buf, Bytes};
+
+use crate::driver::Shared;
+use crate::driver::op::Op;
+use crate::driver::socket::Socket;
+
+/// A connected TCP stream. It belongs to the worker that opened it (`!Send`).
+///
+/// Dropping it closes the connection once no operation is in flight any more.
+pub struct TcpStream {
+    pub(super) socket: Rc<Socket>,
+}
+
+impl TcpStream {
+    /// Connects; wrap it in [`crate::time::timeout`] for a deadline.
+    ///
+    /// # Errors
+    /// Those of `connect(2)`, for example [`io::ErrorKind::ConnectionRefused`]; or if this
+    /// thread is no worker.
+    pub async fn connect(addr: SocketAddr) -> io::Result<Self> {
+        let driver = Shared::current()?;
+        let addr = addr.into();
+        let socket = driver.socket(&addr)?;
+        let (_, connected) = driver.start(Op::connect(socket.lease(), addr)).await;
+        connected.map(|_| Self { socket })
+    }
+
+    /// One vectored send; may be short. Gives the buffers back, untouched, with the number of
+    /// bytes sent. At most 1024 buffers and 1 GiB are sent by one call.
+    ///
+    /// If the future is dropped, nobody knows how much was sent: close the stream then.
+    ///
+    /// # Errors
+    /// Those of `sendmsg(2)`, for example [`io::ErrorKind::BrokenPipe`] if the peer has closed.
+    /// No signal is raised.
+    pub async fn send(&self, bufs: Vec<Bytes>) -> (io::Result<usize>, Vec<Bytes>) {
+        if bufs.iter().all(Bytes::is_empty) {
+            return (Ok(0), bufs);
+        }
+        let driver = match self.socket.driver() {
+            Ok(driver) => driver,
+            Err(error) => return (Err(error), bufs),
+        };
+        let (op, sent) = driver.start(Op::send(self.socket.lease(), bufs)).await;
+        (sent, op.into_bufs())
+    }
+
+    /// Sends everything, without copying.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); an unknown part of `bufs` was sent then.
+    pub async fn send_all(&self, mut bufs: Vec<Bytes>) -> io::Result<()> {
+        bufs.retain(|buf| !buf.is_empty());
+        while !bufs.is_empty() {
+            let (sent, back) = self.send(bufs).await;
+            bufs = back;
+            match sent? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => advance(&mut bufs, count),
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives into the spare capacity of `buf` (appends); 0 is the end of the stream.
+    ///
+    /// If the future is dropped, nothing is lost: the next receive begins with what this one
+    /// may have taken.
+    ///
+    /// # Errors
+    /// Those of `recv(2)`, for example [`io::ErrorKind::ConnectionReset`]; or
+    /// [`io::ErrorKind::InvalidInput`] if `buf` has no spare capacity.
+    pub async fn recv(&self, mut buf: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+        if buf.len() == buf.capacity() {
+            let why = "the buffer is full: reserve room before receiving";
+            return (Err(io::Error::new(io::ErrorKind::InvalidInput, why)), buf);
+        }
+        self.socket.receives_settled().await;
+        if let Some(claimed) = self.socket.claim(&mut buf) {
+            return (claimed, buf);
+        }
+        let driver = match self.socket.driver() {
+            Ok(driver) => driver,
+            Err(error) => return (Err(error), buf),
+        };
+        let (op, received) = driver.start(Op::recv(self.socket.lease(), buf)).await;
+        let buf = op.into_buf(&received);
+        (received, buf)
+    }
+
+    /// True if the peer has closed, or sent something nobody asked for (a non-blocking peek):
+    /// an idle connection that is stale must not be used for another request.
+    pub fn is_stale(&self) -> bool {
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+        let peeked = self.socket.recv_with_flags(&mut [MaybeUninit::uninit()], flags);
+        let is_quiet = peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        !is_quiet || !self.socket.is_untouched()
+    }
+
+    /// Sends small writes at once.
+    ///
+    /// # Errors
+    /// Those of `setsockopt(2)`.
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        self.socket.set_tcp_nodelay(on)
+    }
+
+    /// This end's address.
+    ///
+    /// # Errors
+    /// Those of `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        internet(&self.socket.local_addr()?)
+    }
+
+    /// The other end's address.
+    ///
+    /// # Errors
+    /// Those of `getpeername(2)`, for example [`io::ErrorKind::NotConnected`] after a reset.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        internet(&self.socket.peer_addr()?)
+    }
+
+    /// Waits until no operation uses the socket any more, then closes it.
+    ///
+    /// # Errors
+    /// Those of `close(2)`; or if the worker has shut down, in which case the socket is closed
+    /// nevertheless.
+    pub async fn close(self) -> io::Result<()> {
+        self.socket.released().await;
+        let driver = self.socket.driver()?;
+        let Some(fd) = Rc::into_inner(self.socket).and_then(Socket::into_fd) else {
+            return Ok(());
+        };
+        let (op, closed) = driver.start(Op::close(fd)).await;
+        op.settle_close(&closed);
+        closed.map(drop)
+    }
+}
+
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpStream").field("fd", &self.socket.as_raw_fd()).finish_non_exhaustive()
+    }
+}
+
+/// Drops the first `count` bytes; what is left has no empty buffer at its front.
+fn advance(bufs: &mut Vec<Bytes>, mut count: usize) {
+    let is_sent = |buf: &&Bytes| {
+        let rest = count.checked_sub(buf.len());
+        count = rest.unwrap_or(count);
+        rest.is_some()
+    };
+    let sent = bufs.iter().take_while(is_sent).count();
+    bufs.drain(..sent);
+    if let Some(first) = bufs.first_mut() {
+        first.advance(count);
+    }
+}
+
+fn internet(addr: &socket2::SockAddr) -> io::Result<SocketAddr> {
+    addr.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
