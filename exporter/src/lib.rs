@@ -9,6 +9,15 @@ mod model;
 #[allow(dead_code, reason = "its user, the pipeline, is not joined yet")]
 mod retry;
 mod stats;
+#[allow(dead_code, reason = "its user, the pipeline, is not joined yet")]
+mod transport;
+
+/// What the fuzz targets need of the inside. Not covered by semver.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::transport::http1;
+}
 
 pub use self::error::{BuildError, FlushError, ShutdownError};
 pub use self::stats::{Dropped, Stats};

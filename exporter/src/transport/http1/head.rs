@@ -1,0 +1,114 @@
+//! The head of a request: rendered once for an endpoint, completed by a length for each request.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue, USER_AGENT};
+
+/// The head of every POST to one endpoint, up to the digits of `content-length`.
+pub struct RequestHead {
+    /// `POST ... content-length: `; shared by all requests.
+    prefix: Bytes,
+}
+
+impl RequestHead {
+    /// Renders the head.
+    ///
+    /// `host` is what the `Host` header shows (with the port unless it is 80), `target` the path
+    /// and query. A `user-agent` among `headers` goes in front of spanwire's own, as the OTLP
+    /// exporter specification allows for products; a repeated name is sent repeatedly.
+    ///
+    /// # Errors
+    ///
+    /// A header that the codec itself decides (framing, connection, content) is refused: sent
+    /// twice it would make the request mean two things.
+    pub fn new(
+        host: &str,
+        target: &str,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> Result<Self, HeadError> {
+        let mut head = format!("POST {target} HTTP/1.1\r\nhost: {host}\r\n").into_bytes();
+        put(&mut head, "user-agent", user_agent(headers));
+        put(&mut head, "content-type", CONTENT_TYPE);
+        for (name, value) in headers.iter().filter(|(name, _)| *name != USER_AGENT) {
+            refuse_reserved(name)?;
+            put(&mut head, name.as_str(), value.as_bytes());
+        }
+        head.extend_from_slice(b"content-length: ");
+        Ok(Self { prefix: head.into() })
+    }
+
+    /// The head of a request whose body has `content_length` bytes, in two parts for a vectored
+    /// send. The first is shared, not copied.
+    pub fn render(&self, content_length: usize) -> [Bytes; 2] {
+        [self.prefix.clone(), Bytes::from(format!("{content_length}\r\n\r\n"))]
+    }
+
+    /// Upper bound of what [`RequestHead::render`] returns, in bytes.
+    pub fn bytes_max(&self) -> usize {
+        self.prefix.len() + usize::MAX.ilog10() as usize + 1 + b"\r\n\r\n".len()
+    }
+}
+
+/// Shows no header values: they may be credentials.
+impl fmt::Debug for RequestHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead").field("bytes", &self.prefix.len()).finish_non_exhaustive()
+    }
+}
+
+/// A header that a request cannot carry because the exporter sets it itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadError {
+    /// The header's name.
+    pub name: HeaderName,
+}
+
+impl fmt::Display for HeadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the exporter sets {} itself; remove it from the headers", self.name)
+    }
+}
+
+fn refuse_reserved(name: &HeaderName) -> Result<(), HeadError> {
+    match RESERVED.contains(&name.as_str()) {
+        true => Err(HeadError { name: name.clone() }),
+        false => Ok(()),
+    }
+}
+
+fn user_agent(headers: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
+    let products = headers.iter().filter(|(name, _)| *name == USER_AGENT);
+    let mut agent: Vec<u8> =
+        products.flat_map(|(_, value)| [value.as_bytes(), b" "].concat()).collect();
+    agent.extend_from_slice(OWN_USER_AGENT.as_bytes());
+    agent
+}
+
+fn put(head: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) {
+    head.extend_from_slice(name.as_bytes());
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(value.as_ref());
+    head.extend_from_slice(b"\r\n");
+}
+
+/// OTLP/HTTP with the binary encoding (H3).
+const CONTENT_TYPE: &str = "application/x-protobuf";
+
+/// spanwire's own name: it is not the SDK's exporter.
+const OWN_USER_AGENT: &str = concat!("spanwire/", env!("CARGO_PKG_VERSION"));
+
+/// Headers that decide how the request is read, or that are written above. Lower case.
+const RESERVED: [&str; 11] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
