@@ -3,7 +3,11 @@
 
 #[allow(dead_code, reason = "its user, the pipeline, is not joined yet")]
 mod batch;
+#[allow(dead_code, reason = "its user, the pipeline, is not joined yet")]
+mod encode;
 mod error;
+#[allow(dead_code, reason = "its user, the pipeline, is not joined yet")]
+mod ingest;
 #[allow(dead_code, unused_imports, reason = "its user, the pipeline, is not joined yet")]
 mod model;
 #[allow(dead_code, reason = "its user, the pipeline, is not joined yet")]
@@ -11,6 +15,8 @@ mod retry;
 mod stats;
 #[allow(dead_code, reason = "its user, the pipeline, is not joined yet")]
 mod transport;
+#[allow(dead_code, reason = "its user, the pipeline, is not joined yet")]
+mod wire;
 
 /// What the fuzz targets need of the inside. Not covered by semver.
 #[cfg(feature = "internals")]

@@ -1,0 +1,358 @@
+//! Our bytes beside those of the oracle: opentelemetry-proto's transform and prost.
+
+use std::mem::MaybeUninit;
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use opentelemetry::trace::{Event, Link, SpanContext, SpanId, SpanKind, Status, TraceState};
+use opentelemetry::{InstrumentationScope, KeyValue, StringValue, Value};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1 as common;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SpanData;
+use proptest::prelude::*;
+use prost::Message;
+use spanwire_runtime::buf::Cursor;
+
+use super::arbitrary::{self, empty_span, span_events, span_links};
+use super::resource::encode_resource;
+use super::scope::encode_scope;
+use super::span_data::encode_span;
+use crate::encode::envelope::{Frame, Group, Request, overhead_max};
+use crate::wire::read::Records;
+use crate::wire::write::to_bytes;
+
+/// What the oracle makes of a span, with the one deviation of docs/decisions/001: a status that
+/// is unset is left out.
+fn expected(span: &SpanData) -> Span {
+    let mut span = Span::from(span.clone());
+    span.status = span.status.filter(|status| *status != Default::default());
+    span
+}
+
+/// The oracle's record: the span as field 2 of a message.
+fn expected_record(span: &SpanData) -> Vec<u8> {
+    let spans = vec![expected(span)];
+    ScopeSpans { scope: None, spans, schema_url: String::new() }.encode_to_vec()
+}
+
+fn record(span: &SpanData) -> Bytes {
+    to_bytes(1 << 12, |out| encode_span(out, span))
+}
+
+/// Our span, read back by the oracle.
+fn decoded(span: &SpanData) -> Span {
+    assert_eq!(record(span), expected_record(span));
+    let mut scope = ScopeSpans::decode(record(span)).unwrap();
+    assert_eq!(scope.spans.len(), 1);
+    scope.spans.remove(0)
+}
+
+fn expected_scope(scope: &InstrumentationScope, spans: Vec<Span>) -> ScopeSpans {
+    ScopeSpans {
+        scope: Some((scope, None).into()),
+        spans,
+        schema_url: scope.schema_url().unwrap_or_default().to_owned(),
+    }
+}
+
+/// The oracle's containers, attributes sorted as docs/decisions/002 says.
+fn expected_resource(resource: &Resource, scope_spans: Vec<ScopeSpans>) -> ResourceSpans {
+    let transformed = ResourceAttributesWithSchema::from(resource);
+    let mut attributes = transformed.attributes.0;
+    attributes.sort_by(|a, b| a.key.cmp(&b.key));
+    let resource =
+        opentelemetry_proto::tonic::resource::v1::Resource { attributes, ..Default::default() };
+    let schema_url = transformed.schema_url.unwrap_or_default();
+    ResourceSpans { resource: Some(resource), scope_spans, schema_url }
+}
+
+fn concatenated(request: &Request) -> Vec<u8> {
+    request.parts.concat()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn a_span_is_encoded_as_the_oracle_does(span in arbitrary::span()) {
+        prop_assert!(record(&span) == expected_record(&span), "{span:#?}");
+    }
+
+    #[test]
+    fn a_span_that_does_not_fit_overflows_and_one_that_just_fits_does_not(
+        span in arbitrary::span(),
+        short_by in 1_usize..200,
+    ) {
+        let whole = record(&span);
+        // A wrong guess of the length needs up to two bytes more before they are given back.
+        for (room, fits) in [(whole.len() - short_by.min(whole.len()), false), (whole.len() + 2, true)] {
+            let mut memory = vec![MaybeUninit::uninit(); room];
+            let mut out = Cursor::new(&mut memory);
+            encode_span(&mut out, &span);
+            prop_assert_eq!(out.is_overflowed(), !fits);
+            prop_assert!(!fits || out.written() == &whole[..]);
+        }
+    }
+
+    #[test]
+    fn a_scope_is_encoded_as_the_oracle_does(scope in arbitrary::scope()) {
+        let frame = encode_scope(&scope);
+        let ours = [frame.head, frame.tail].concat();
+        prop_assert!(ours == expected_scope(&scope, vec![]).encode_to_vec(), "{scope:#?}");
+    }
+
+    #[test]
+    fn a_resource_is_encoded_as_the_oracle_does(resource in arbitrary::resource()) {
+        let frame = encode_resource(&resource);
+        let ours = [frame.head, frame.tail].concat();
+        prop_assert!(ours == expected_resource(&resource, vec![]).encode_to_vec());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_request_is_the_oracles(
+        resource in arbitrary::resource(),
+        scopes in prop::collection::vec(
+            (arbitrary::scope(), prop::collection::vec(arbitrary::span(), 0..4)),
+            0..4,
+        ),
+        cut in 0_usize..4,
+    ) {
+        let resource_frame = encode_resource(&resource);
+        let groups: Vec<Group> = scopes.iter().map(|(scope, spans)| group(scope, spans, cut)).collect();
+        let frames: Vec<Frame> = groups.iter().map(|group| group.scope.clone()).collect();
+        let records: usize = groups.iter().flat_map(|group| &group.runs).map(Bytes::len).sum();
+        let request = Request::new(&resource_frame, groups);
+
+        let scope_spans: Vec<ScopeSpans> = scopes
+            .iter()
+            .filter(|(_, spans)| !spans.is_empty())
+            .map(|(scope, spans)| expected_scope(scope, spans.iter().map(expected).collect()))
+            .collect();
+        let mut resource_spans = vec![expected_resource(&resource, scope_spans)];
+        resource_spans.retain(|resource_spans| !resource_spans.scope_spans.is_empty());
+        let expected = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
+        let ours = concatenated(&request);
+        prop_assert!(ours == expected);
+        prop_assert_eq!(request.bytes, ours.len());
+        prop_assert!(request.parts.iter().all(|part| !part.is_empty()));
+        prop_assert!(ours.len() <= records + overhead_max(&resource_frame, &frames));
+    }
+}
+
+/// The spans of a scope as two runs, cut before record `cut`.
+fn group(scope: &InstrumentationScope, spans: &[SpanData], cut: usize) -> Group {
+    let records: Vec<Bytes> = spans.iter().map(record).collect();
+    let (first, second) = records.split_at(cut.min(records.len()));
+    let runs = vec![first.concat().into(), second.concat().into()];
+    Group { scope: encode_scope(scope), runs }
+}
+
+#[test]
+fn a_request_without_records_has_no_parts() {
+    let resource = encode_resource(&Resource::builder().build());
+    let empty = Group { scope: encode_scope(&InstrumentationScope::default()), runs: vec![] };
+    let request = Request::new(&resource, vec![empty]);
+    assert_eq!((request.parts.len(), request.bytes), (0, 0));
+}
+
+#[test]
+fn records_are_passed_on_and_not_copied() {
+    let records = record(&empty_span());
+    let scope = encode_scope(&InstrumentationScope::builder("scope").build());
+    let groups = vec![Group { scope, runs: vec![records.clone()] }];
+    let request = Request::new(&encode_resource(&Resource::builder_empty().build()), groups);
+    assert!(request.parts.iter().any(|part| part.as_ptr() == records.as_ptr()));
+}
+
+#[test]
+fn every_length_class_of_a_span_is_canonical() {
+    for target in [127, 128, 16_383, 16_384, 2_097_151, 2_097_152] {
+        for offset in -6_i32..=6 {
+            let mut span = empty_span();
+            let body = expected(&span).encoded_len() as i32;
+            span.name = "n".repeat((target - body + offset).max(0) as usize).into();
+            assert_eq!(record(&span), expected_record(&span), "{target} {offset}");
+        }
+    }
+}
+
+#[test]
+fn every_length_class_of_keys_and_values_is_canonical() {
+    let lens =
+        [0, 1, 100, 110, 115, 116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127, 128];
+    let long = [16_370, 16_374, 16_376, 16_378, 16_379, 16_380, 16_381, 16_382, 16_383, 16_384];
+    for key_len in lens {
+        for value_len in lens.into_iter().chain(long) {
+            let key = "k".repeat(key_len);
+            let value = "v".repeat(value_len);
+            let mut span = empty_span();
+            span.attributes = vec![
+                KeyValue::new(key.clone(), value.clone()),
+                KeyValue::new(value.clone(), true),
+                KeyValue::new(value.clone(), -1),
+                KeyValue::new(value.clone(), 0.5),
+                KeyValue::new(key, Value::Array(vec![StringValue::from(value), "".into()].into())),
+            ];
+            assert_eq!(record(&span), expected_record(&span), "{key_len} {value_len}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_span_keeps_its_ids_kind_and_flags_only() {
+    let expected = [
+        &[0x12, 36, 0x0a, 16][..],
+        &[0; 16],
+        &[0x12, 8],
+        &[0; 8],
+        &[0x30, 1, 0x85, 0x01, 0, 1, 0, 0],
+    ];
+    assert_eq!(record(&empty_span()), expected.concat());
+}
+
+// What went wrong in other encoders of OTLP, by name.
+
+/// opentelemetry-dotnet #6117: the length of a status with a description of 128 bytes or more was
+/// wrong, and the whole batch was refused.
+#[test]
+fn a_status_description_may_be_longer_than_a_one_byte_length_tells() {
+    for len in [0, 1, 123, 124, 125, 126, 127, 128, 129, 16_380, 16_384] {
+        let mut span = empty_span();
+        span.status = Status::error("d".repeat(len));
+        let status = decoded(&span).status.unwrap();
+        assert_eq!((status.code, status.message.len()), (2, len));
+    }
+}
+
+/// opentelemetry-dotnet #6149 and opentelemetry-java #8014, #3911: an attribute whose value was
+/// empty or zero lost its value or its type.
+#[test]
+fn empty_and_zero_values_keep_their_type() {
+    let mut span = empty_span();
+    span.attributes = vec![
+        KeyValue::new("text", ""),
+        KeyValue::new("truth", false),
+        KeyValue::new("number", 0),
+        KeyValue::new("fraction", 0.0),
+        KeyValue::new("list", Value::Array(Vec::<i64>::new().into())),
+        KeyValue::new("", ""),
+    ];
+    let values: Vec<_> =
+        decoded(&span).attributes.into_iter().map(|kv| kv.value.unwrap().value.unwrap()).collect();
+    use common::any_value::Value::{ArrayValue, BoolValue, DoubleValue, IntValue, StringValue};
+    let empty = || StringValue(String::new());
+    let list = ArrayValue(common::ArrayValue::default());
+    let expected = [empty(), BoolValue(false), IntValue(0), DoubleValue(0.0), list, empty()];
+    assert_eq!(values, expected);
+}
+
+/// opentelemetry-dotnet #7368: span kinds were off by one.
+#[test]
+fn every_kind_keeps_its_name() {
+    let kinds = [
+        (SpanKind::Internal, "SPAN_KIND_INTERNAL"),
+        (SpanKind::Server, "SPAN_KIND_SERVER"),
+        (SpanKind::Client, "SPAN_KIND_CLIENT"),
+        (SpanKind::Producer, "SPAN_KIND_PRODUCER"),
+        (SpanKind::Consumer, "SPAN_KIND_CONSUMER"),
+    ];
+    for (kind, name) in kinds {
+        let span = SpanData { span_kind: kind, ..empty_span() };
+        assert_eq!(decoded(&span).kind().as_str_name(), name);
+    }
+}
+
+/// opentelemetry-dotnet #7747: a link's trace state was written under the span's field number.
+#[test]
+fn a_link_keeps_its_trace_state_and_flags() {
+    let state = TraceState::from_key_value([("vendor", "value"), ("other", "1")]).unwrap();
+    let linked = |is_remote| {
+        let flags = opentelemetry::trace::TraceFlags::SAMPLED;
+        let span_id = SpanId::from(7);
+        let context = SpanContext::new(9_u128.into(), span_id, flags, is_remote, state.clone());
+        Link::new(context, vec![KeyValue::new("a", 1)], 3)
+    };
+    let span = SpanData { links: span_links(vec![linked(false), linked(true)], 2), ..empty_span() };
+    let span = decoded(&span);
+    assert_eq!(span.dropped_links_count, 2);
+    let flags: Vec<u32> = span.links.iter().map(|link| link.flags).collect();
+    assert_eq!(flags, [0x101, 0x301]);
+    for link in span.links {
+        assert_eq!(link.trace_state, "vendor=value,other=1");
+        assert_eq!((link.attributes.len(), link.dropped_attributes_count), (1, 3));
+    }
+}
+
+/// opentelemetry-collector #13641: repeated fields came out in the reverse order.
+#[test]
+fn repeated_fields_keep_their_order() {
+    let names = || ["c", "a", "d", "b"].into_iter();
+    let attributes = || names().map(|name| KeyValue::new(name, name)).collect::<Vec<_>>();
+    let event = |name| Event::new(name, UNIX_EPOCH, attributes(), 0);
+    let mut span = empty_span();
+    span.attributes = attributes();
+    span.attributes.push(KeyValue::new("list", Value::Array(vec![3, 1, 2].into())));
+    span.events = span_events(names().map(event).collect(), 0);
+    let span = decoded(&span);
+    let keys: Vec<_> = span.attributes.iter().map(|kv| kv.key.as_str()).collect();
+    assert_eq!(keys, ["c", "a", "d", "b", "list"]);
+    assert!(span.events.iter().map(|event| event.name.as_str()).eq(names()));
+}
+
+/// opentelemetry-dotnet-contrib #5147: lengths of 16384 bytes and more were wrong.
+#[test]
+fn a_span_of_three_hundred_attributes_and_long_text_is_whole() {
+    let mut span = empty_span();
+    span.attributes = (0..300)
+        .map(|index| KeyValue::new(format!("attribute.{index}"), "\u{1f980}".repeat(20)))
+        .collect();
+    span.attributes.push(KeyValue::new("long", "x".repeat(70_000)));
+    assert_eq!(decoded(&span).attributes.len(), 301);
+}
+
+#[test]
+fn flags_carry_whether_the_parent_is_remote() {
+    let mut span = empty_span();
+    assert_eq!(decoded(&span).flags, 0x100);
+    span.parent_span_is_remote = true;
+    assert_eq!(decoded(&span).flags, 0x300);
+}
+
+#[test]
+fn a_time_that_no_field_can_hold_is_the_last_one_that_fits() {
+    let mut span = empty_span();
+    span.end_time = UNIX_EPOCH + Duration::from_secs(u64::MAX / 1_000_000_000 + 1);
+    let scope = ScopeSpans::decode(record(&span)).unwrap();
+    assert_eq!(scope.spans[0].end_time_unix_nano, u64::MAX);
+}
+
+#[test]
+fn a_run_of_records_can_be_walked() {
+    let spans: Vec<SpanData> = (0..5)
+        .map(|index| SpanData { name: "n".repeat(index * 60).into(), ..empty_span() })
+        .collect();
+    let records: Vec<Bytes> = spans.iter().map(record).collect();
+    let run = records.concat();
+    let walked: Result<Vec<&[u8]>, _> = Records::new(&run).collect();
+    assert_eq!(walked.unwrap(), records);
+}
+
+#[test]
+fn equal_resources_have_equal_frames() {
+    let attributes = |reversed: bool| {
+        let mut attributes: Vec<_> =
+            (0..20).map(|index| KeyValue::new(format!("key.{index}"), index)).collect();
+        if reversed {
+            attributes.reverse();
+        }
+        encode_resource(&Resource::builder_empty().with_attributes(attributes).build())
+    };
+    assert_eq!(attributes(false), attributes(true));
+}

@@ -1,0 +1,15 @@
+//! The protobuf wire format, as far as OTLP needs it: a leaf that knows nothing of telemetry
+//! but the field numbers.
+//!
+//! The field numbers and enum values of OTLP are in [`fields`]; [`write`] puts varints, keys and
+//! messages through the runtime's cursor; [`read`] walks foreign bytes, bounded and without
+//! panics; [`response`] reads what a receiver answers.
+//!
+//! Lengths are canonical (the shortest varint), and fields stand in the order of their numbers.
+//! So the bytes are those of other canonical encoders such as prost, which the tests use as
+//! their oracle.
+
+pub(crate) mod fields;
+pub(crate) mod read;
+pub(crate) mod response;
+pub(crate) mod write;
