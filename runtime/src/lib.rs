@@ -11,6 +11,11 @@
 //! All `unsafe` code of the spanwire workspace is in this crate. `docs/INVARIANTS.md` in the
 //! repository maps each atomic to its partner and to the loom model that covers it.
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
+// What `internals` opens is private without it: public items that nobody reaches are expected.
+#![cfg_attr(
+    not(feature = "internals"),
+    allow(unreachable_pub, unnameable_types, unused_imports, dead_code)
+)]
 
 pub mod blocking;
 pub mod buf;
@@ -19,7 +24,8 @@ pub mod executor;
 pub mod net;
 pub mod pipe;
 mod runtime;
-pub use self::runtime::{BuildError, Builder, Runtime};
+pub use self::executor::yield_now;
+pub use self::runtime::{BuildError, Builder, Handle, Runtime, spawn, spawn_pinned};
 pub use self::sync::doorbell::Doorbell;
 #[cfg(feature = "internals")]
 #[doc(hidden)]

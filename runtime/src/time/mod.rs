@@ -1,26 +1,20 @@
-//! Timers.
+//! Timers: waiting, deadlines and regular moments, to the millisecond.
+//!
+//! Each worker has a hierarchical [timing wheel](wheel). Timers belong to the worker that polls
+//! them: they panic elsewhere. None ever fires early, and none overflows: what no clock can
+//! express never comes.
 
-use std::future::Future;
-use std::time::{Duration, Instant};
+mod current;
+mod interval;
+mod sleep;
+mod timeout;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod wheel;
+#[cfg(not(feature = "internals"))]
+mod wheel;
 
-/// The deadline passed first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Elapsed;
-
-/// Waits for `duration` (only on a worker).
-pub async fn sleep(_duration: Duration) {
-    todo!()
-}
-/// Waits until `deadline`.
-pub async fn sleep_until(_deadline: Instant) {
-    todo!()
-}
-/// Bounds `future` by `limit`.
-pub async fn timeout<F: Future>(_limit: Duration, _future: F) -> Result<F::Output, Elapsed> {
-    todo!()
-}
-/// Bounds `future` by `deadline`.
-pub async fn timeout_at<F: Future>(_deadline: Instant, _future: F) -> Result<F::Output, Elapsed> {
-    todo!()
-}
+pub(crate) use self::current::Timers;
+pub use self::interval::{Interval, interval};
+pub use self::sleep::{Sleep, sleep, sleep_until};
+pub use self::timeout::{Elapsed, Timeout, timeout, timeout_at};

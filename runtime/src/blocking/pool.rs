@@ -1,0 +1,162 @@
+//! The threads, and the queue in front of them.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use crate::sync::shim::{Arc, Condvar, Mutex};
+use crate::sync::{thread, unwind};
+
+/// A pool of at most [`THREADS_MAX`] threads; none runs while there is nothing to do for
+/// [`IDLE_MAX`].
+pub(crate) struct Pool {
+    name: String,
+    inside: Mutex<Inside>,
+    /// A job was queued, or the pool was closed.
+    changed: Condvar,
+}
+
+/// Something to run on a thread of the pool; dropped unrun when the pool is closed.
+pub(super) type Job = Box<dyn FnOnce() + Send>;
+
+/// Why a job was not taken.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// [`QUEUE_MAX`] jobs wait already.
+    Full,
+    /// The runtime has shut down.
+    Closed,
+    /// There is no thread, and none could be started.
+    NoThread(io::Error),
+}
+
+#[derive(Default)]
+struct Inside {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    /// Threads that wait for a job, or were woken for one and are on their way.
+    idle: usize,
+    closed: bool,
+}
+
+impl Pool {
+    /// A pool whose threads have `name` and a number.
+    pub(crate) fn new(name: String) -> Arc<Self> {
+        Arc::new(Self { name, inside: Mutex::new(Inside::default()), changed: Condvar::new() })
+    }
+
+    /// Runs `job` soon.
+    pub(super) fn submit(self: &Arc<Self>, job: Job) -> Result<(), Refusal> {
+        let mut inside = self.inside.lock();
+        if inside.closed {
+            return Err(Refusal::Closed);
+        }
+        if inside.jobs.len() >= QUEUE_MAX {
+            return Err(Refusal::Full);
+        }
+        inside.jobs.push_back(job);
+        // Each idle thread takes one job, so what exceeds them needs a thread more.
+        if inside.jobs.len() > inside.idle && inside.threads < THREADS_MAX {
+            return self.start_thread(&mut inside);
+        }
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Drops the jobs that wait and sends idle threads away; running jobs run to their end, on
+    /// threads that nobody waits for.
+    pub(crate) fn close(&self) {
+        let jobs = {
+            let mut inside = self.inside.lock();
+            inside.closed = true;
+            std::mem::take(&mut inside.jobs)
+        };
+        self.changed.notify_all();
+        // Destructors of the user's run without the lock.
+        jobs.into_iter().for_each(|job| unwind::quietly(|| drop(job)));
+    }
+
+    fn start_thread(self: &Arc<Self>, inside: &mut Inside) -> Result<(), Refusal> {
+        let name = format!("{}-{}", self.name, inside.threads);
+        let pool = Arc::clone(self);
+        match thread::spawn(&name, STACK_BYTES, move || pool.work()) {
+            Ok(_detached) => inside.threads += 1,
+            // Some thread will come to it.
+            Err(_) if inside.threads > 0 => {}
+            Err(error) => {
+                inside.jobs.pop_back();
+                return Err(Refusal::NoThread(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a thread of the pool does.
+    fn work(&self) {
+        while let Some(job) = self.next() {
+            unwind::quietly(job);
+        }
+    }
+
+    /// Waits for a job. None: the thread is counted out, and leaves.
+    fn next(&self) -> Option<Job> {
+        let mut inside = self.inside.lock();
+        loop {
+            if let Some(job) = inside.jobs.pop_front() {
+                return Some(job);
+            }
+            if inside.closed {
+                inside.threads -= 1;
+                return None;
+            }
+            inside.idle += 1;
+            let (woken, wait) = match self.changed.wait_timeout(inside, IDLE_MAX) {
+                Ok(woken) => woken,
+                Err(poisoned) => poisoned.into_inner(),
+            };
+            inside = woken;
+            inside.idle -= 1;
+            if wait.timed_out() && inside.jobs.is_empty() {
+                inside.threads -= 1;
+                return None;
+            }
+        }
+    }
+}
+
+/// More calls at once than this wait for each other.
+pub(crate) const THREADS_MAX: usize = 4;
+/// More waiting calls than this are refused.
+pub(crate) const QUEUE_MAX: usize = 256;
+/// A thread without work leaves after this long.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+/// Stack of a thread: getaddrinfo with its plugins is the hungriest of what runs here.
+const STACK_BYTES: usize = 512 << 10;
+
+thread_local! {
+    /// The pool of the runtime whose worker runs on this thread.
+    static CURRENT: RefCell<Option<Arc<Pool>>> = const { RefCell::new(None) };
+}
+
+/// This thread's pool; none off a worker.
+pub(super) fn current() -> Option<Arc<Pool>> {
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+impl Pool {
+    /// Calls `work` with this pool as the thread's.
+    pub(crate) fn enter<R>(self: &Arc<Self>, work: impl FnOnce() -> R) -> R {
+        let _entered = Entered(CURRENT.replace(Some(Arc::clone(self))));
+        work()
+    }
+}
+
+/// Puts back the pool that the thread had before.
+struct Entered(Option<Arc<Pool>>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        drop(CURRENT.replace(self.0.take()));
+    }
+}

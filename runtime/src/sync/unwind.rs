@@ -1,0 +1,30 @@
+//! Foreign code that panics: wakers, destructors and futures of the user.
+
+use std::any::Any;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What a panic was raised with.
+pub type Payload = Box<dyn Any + Send + 'static>;
+
+/// Calls `code`, and returns its panic as an error.
+///
+/// The caller has to leave its own data valid before it calls foreign code, panic or not;
+/// that is why unwind safety is asserted here, once.
+pub fn catch<R>(code: impl FnOnce() -> R) -> Result<R, Payload> {
+    catch_unwind(AssertUnwindSafe(code))
+}
+
+/// Calls `code`; a panic in it ends here. The panic hook has reported it by then.
+pub fn quietly(code: impl FnOnce()) {
+    if let Err(payload) = catch(code) {
+        discard(payload);
+    }
+}
+
+/// Drops a payload, which is foreign code as well: one that panics when dropped is leaked.
+pub fn discard(payload: Payload) {
+    if let Err(second) = catch(|| drop(payload)) {
+        mem::forget(second);
+    }
+}
