@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::blocking::{self, Blocking, Pool};
-use crate::driver;
+use crate::driver::{self, Driver};
 use crate::executor::{self, Park, Shared};
 use crate::sync::doorbell::{Bed, Doorbell};
 use crate::sync::shim::{Arc, Condvar, Mutex};
@@ -514,34 +514,3 @@ const DRIVER_LIMIT: Duration = Duration::from_millis(500);
 const DAY: Duration = Duration::from_secs(86_400);
 const OFF_WORKER: &str = "this thread is not a worker of the spanwire runtime: spawn through a \
                           `Handle` that was taken from the `Runtime`";
-
-use self::stand_in::Driver;
-mod stand_in {
-    use crate::driver::{Choice, Kind, Report};
-    use crate::sync::doorbell::Unpark;
-    use std::time::Duration;
-    pub(super) struct Driver;
-    struct Nothing;
-    impl Unpark for Nothing {
-        fn unpark(&self) {}
-    }
-    impl Driver {
-        pub(super) fn open(_: Choice) -> std::io::Result<(Self, Report)> {
-            Ok((Self, Report { kind: Kind::Epoll, reason: None }))
-        }
-        pub(super) fn in_flight(&self) -> usize {
-            0
-        }
-        pub(super) fn unpark(&self) -> Box<dyn Unpark> {
-            Box::new(Nothing)
-        }
-        pub(super) fn turn(&self) {}
-        pub(super) fn park(&self, _: Option<Duration>) {}
-        pub(super) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
-            f()
-        }
-        pub(super) fn shutdown(&self, _: Duration) -> usize {
-            0
-        }
-    }
-}

@@ -1,6 +1,5 @@
 //! What a join handle promises.
 
-
 use spanwire_runtime::{Builder, Runtime, yield_now};
 
 fn runtime() -> Runtime {

@@ -29,16 +29,11 @@
 //! that drops a future: the worker does, at completion, abort or shutdown. A wake that comes too
 //! late finds `COMPLETE`, or a closed queue, and does nothing.
 
-#[cfg(feature = "internals")]
-#[doc(hidden)]
-pub mod state;
-#[cfg(not(feature = "internals"))]
-mod state;
-
 mod header;
 mod join;
 mod raw;
 mod run;
+mod state;
 
 use std::future::Future;
 

@@ -41,15 +41,15 @@ const REFERENCES_MAX: usize = isize::MAX as usize;
 
 /// See the module.
 #[derive(Debug)]
-pub struct State(AtomicUsize);
+pub(super) struct State(AtomicUsize);
 
 /// A value of the word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Snapshot(usize);
+pub(super) struct Snapshot(usize);
 
 /// What to do after waking through an owned reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wake {
+pub(super) enum Wake {
     /// The reference was given up.
     Done,
     /// The reference now goes to the scheduler.
@@ -60,7 +60,7 @@ pub enum Wake {
 
 /// What to do with a task taken from a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
+pub(super) enum Start {
     /// Poll its future; the caller is the runner.
     Poll,
     /// Drop its future; the caller is the runner.
@@ -71,7 +71,7 @@ pub enum Start {
 
 /// What to do after a poll that was not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Idle {
+pub(super) enum Idle {
     /// Nothing; the runner's reference was given up.
     Done,
     /// Nothing else refers to the task: free it.
@@ -85,19 +85,19 @@ pub enum Idle {
 impl State {
     /// A task that is about to be scheduled: one reference for the queue, one for the join
     /// handle.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(AtomicUsize::new(NOTIFIED | JOIN_INTEREST | (2 * REFERENCE)))
     }
 
     /// The word now.
-    pub fn load(&self) -> Snapshot {
+    pub(super) fn load(&self) -> Snapshot {
         // Ordering: Acquire pairs with the Release of `complete`, for the join handle that
         // reads the output next.
         Snapshot(self.0.load(Ordering::Acquire))
     }
 
     /// Wakes, and gives up a reference.
-    pub fn wake_by_val(&self) -> Wake {
+    pub(super) fn wake_by_val(&self) -> Wake {
         self.update(|now| {
             if now.is(COMPLETE) || now.is(NOTIFIED) {
                 let last = now.references() == 1;
@@ -116,7 +116,7 @@ impl State {
     ///
     /// Writes even where nothing changes: what happened before this wake has to be visible to
     /// the poll that it is folded into.
-    pub fn wake_by_ref(&self) -> bool {
+    pub(super) fn wake_by_ref(&self) -> bool {
         self.update(|now| {
             if now.is(COMPLETE) || now.is(NOTIFIED) {
                 (now, false)
@@ -129,7 +129,7 @@ impl State {
     }
 
     /// A queue hands the task to a runner, with the queue's reference.
-    pub fn start(&self) -> Start {
+    pub(super) fn start(&self) -> Start {
         self.update(|now| {
             debug_assert!(now.is(NOTIFIED), "a task was queued without being notified");
             if now.is(COMPLETE) || now.is(RUNNING) {
@@ -142,7 +142,7 @@ impl State {
     }
 
     /// The runner's poll was not ready.
-    pub fn idle(&self) -> Idle {
+    pub(super) fn idle(&self) -> Idle {
         self.update(|now| {
             debug_assert!(now.is(RUNNING), "only the runner makes a task idle");
             if now.is(ABORTED) {
@@ -158,7 +158,7 @@ impl State {
     }
 
     /// The runner has stored the output. From here on the stage is not the runner's.
-    pub fn complete(&self) -> Snapshot {
+    pub(super) fn complete(&self) -> Snapshot {
         // Ordering: Release pairs with the Acquire of `load` and of the join handle's updates,
         // which read the output; Acquire pairs with the Release in `set_join_waker`, because
         // the runner reads that waker next.
@@ -169,7 +169,7 @@ impl State {
 
     /// Asks for the future to be dropped. True: a reference was added, and goes to the
     /// scheduler.
-    pub fn abort(&self) -> bool {
+    pub(super) fn abort(&self) -> bool {
         self.update(|now| {
             if now.is(COMPLETE) || now.is(ABORTED) {
                 (now, false)
@@ -183,7 +183,7 @@ impl State {
 
     /// The worker takes the task out of circulation. True: the caller is now the runner, and
     /// drops the future.
-    pub fn claim(&self) -> bool {
+    pub(super) fn claim(&self) -> bool {
         self.update(|now| {
             if now.is(COMPLETE) {
                 (now, false)
@@ -197,7 +197,7 @@ impl State {
 
     /// The join handle lends the waker that it has stored. False: the task has completed, and
     /// the waker is still the join handle's.
-    pub fn set_join_waker(&self) -> bool {
+    pub(super) fn set_join_waker(&self) -> bool {
         self.update(|now| {
             debug_assert!(now.is(JOIN_INTEREST) && !now.is(JOIN_WAKER));
             if now.is(COMPLETE) { (now, false) } else { (now.with(JOIN_WAKER), true) }
@@ -206,7 +206,7 @@ impl State {
 
     /// The join handle wants its waker back to change it. False: the task has completed, and
     /// the runner may be using the waker.
-    pub fn unset_join_waker(&self) -> bool {
+    pub(super) fn unset_join_waker(&self) -> bool {
         self.update(|now| {
             debug_assert!(now.is(JOIN_INTEREST));
             if now.is(COMPLETE) { (now, false) } else { (now.without(JOIN_WAKER), true) }
@@ -215,7 +215,7 @@ impl State {
 
     /// The runner has woken the join handle, after `complete`, and gives the waker back. The
     /// result says whether there is still a join handle to give it to.
-    pub fn return_join_waker(&self) -> Snapshot {
+    pub(super) fn return_join_waker(&self) -> Snapshot {
         // Ordering: Release pairs with the Acquire in `drop_join`: the runner's reading of the
         // waker happens before the join handle drops it. Acquire pairs with the Release there,
         // for the opposite case: the join handle's last use is before the runner drops it.
@@ -226,7 +226,7 @@ impl State {
 
     /// The join handle goes away. The result says what it has to drop before it gives up its
     /// reference: the output if `is_complete`, the waker if not `has_join_waker`.
-    pub fn drop_join(&self) -> Snapshot {
+    pub(super) fn drop_join(&self) -> Snapshot {
         self.update(|now| {
             debug_assert!(now.is(JOIN_INTEREST), "the join handle was dropped twice");
             let mut next = now.without(JOIN_INTEREST);
@@ -239,7 +239,7 @@ impl State {
     }
 
     /// One more reference.
-    pub fn add_reference(&self) {
+    pub(super) fn add_reference(&self) {
         // Ordering: Relaxed, as in `Arc`: the caller has a reference already, and passing the
         // new one on synchronises by itself.
         let before = self.0.fetch_add(REFERENCE, Ordering::Relaxed);
@@ -250,7 +250,7 @@ impl State {
 
     /// One reference fewer. True: it was the last, and the caller frees the task.
     #[must_use]
-    pub fn drop_reference(&self) -> bool {
+    pub(super) fn drop_reference(&self) -> bool {
         // Ordering: Release, so that this reference's use of the task comes before its end;
         // Acquire pairs with that of every other reference, for the caller who frees it.
         let before = Snapshot(self.0.fetch_sub(REFERENCE, Ordering::AcqRel));
@@ -283,17 +283,17 @@ impl Default for State {
 
 impl Snapshot {
     /// The output is stored.
-    pub fn is_complete(self) -> bool {
+    pub(super) fn is_complete(self) -> bool {
         self.is(COMPLETE)
     }
 
     /// There is a join handle.
-    pub fn has_join_handle(self) -> bool {
+    pub(super) fn has_join_handle(self) -> bool {
         self.is(JOIN_INTEREST)
     }
 
     /// The join waker is lent to the runner.
-    pub fn has_join_waker(self) -> bool {
+    pub(super) fn has_join_waker(self) -> bool {
         self.is(JOIN_WAKER)
     }
 

@@ -1,6 +1,6 @@
 //! Timers: waiting, deadlines and regular moments, to the millisecond.
 //!
-//! Each worker has a hierarchical [timing wheel](wheel). Timers belong to the worker that polls
+//! Each worker has a hierarchical timing wheel. Timers belong to the worker that polls
 //! them: they panic elsewhere. None ever fires early, and none overflows: what no clock can
 //! express never comes.
 
@@ -8,10 +8,6 @@ mod current;
 mod interval;
 mod sleep;
 mod timeout;
-#[cfg(feature = "internals")]
-#[doc(hidden)]
-pub mod wheel;
-#[cfg(not(feature = "internals"))]
 mod wheel;
 
 pub(crate) use self::current::Timers;

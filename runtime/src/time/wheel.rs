@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// Timers that hold a `T` each.
 #[derive(Debug)]
-pub struct Wheel<T> {
+pub(super) struct Wheel<T> {
     /// Tick 0.
     start: Instant,
     /// The present tick: every timer up to it has expired.
@@ -30,7 +30,7 @@ pub struct Wheel<T> {
 
 /// Names a timer; stale once it expired or was cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
+pub(super) struct Key {
     index: u32,
     generation: u32,
 }
@@ -59,7 +59,7 @@ struct Entry<T> {
 
 impl<T> Wheel<T> {
     /// An empty wheel.
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             start: now,
             now: 0,
@@ -72,7 +72,7 @@ impl<T> Wheel<T> {
 
     /// Arms a timer. It expires at the first [`advance`](Self::advance) whose time is not
     /// before `deadline`, rounded up to a tick; one that is already due, at the next tick.
-    pub fn insert(&mut self, deadline: Instant, value: T) -> Key {
+    pub(super) fn insert(&mut self, deadline: Instant, value: T) -> Key {
         // The present tick has been dealt with.
         let tick = self.tick_after(deadline).max(self.now + 1);
         let index = self.allocate(tick, value);
@@ -82,13 +82,13 @@ impl<T> Wheel<T> {
     }
 
     /// What an armed timer holds.
-    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let entry = self.timers.get_mut(key.index as usize)?;
         if entry.generation == key.generation { entry.value.as_mut() } else { None }
     }
 
     /// Disarms a timer and returns what it held; none if it has expired.
-    pub fn cancel(&mut self, key: Key) -> Option<T> {
+    pub(super) fn cancel(&mut self, key: Key) -> Option<T> {
         self.get_mut(key)?;
         self.unlink(key.index);
         self.release(key.index)
@@ -96,7 +96,7 @@ impl<T> Wheel<T> {
 
     /// Appends what the timers held that are due at `now` to `expired`, in the order of their
     /// ticks. A `now` before an earlier one counts as that one.
-    pub fn advance(&mut self, now: Instant, expired: &mut Vec<T>) {
+    pub(super) fn advance(&mut self, now: Instant, expired: &mut Vec<T>) {
         let target = self.tick_before(now);
         while let Some((level, slot, tick)) = self.next_slot() {
             if tick > target {
@@ -110,19 +110,14 @@ impl<T> Wheel<T> {
 
     /// When to call [`advance`](Self::advance) next: never later than the first deadline needs
     /// it. It may be earlier, to move far timers down a level.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         let (_, _, tick) = self.next_slot()?;
         // A tick that the clock cannot express cannot pass either.
         self.start.checked_add(Duration::from_millis(tick))
     }
 
-    /// How many timers are armed.
-    pub fn len(&self) -> usize {
-        self.armed
-    }
-
     /// Whether no timer is armed.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.armed == 0
     }
 

@@ -120,7 +120,7 @@ impl Model {
 
     /// What holds between any two steps.
     fn check(&self) {
-        assert_eq!(self.wheel.len(), self.armed.len());
+        assert_eq!(self.wheel.armed, self.armed.len());
         assert_eq!(self.wheel.is_empty(), self.armed.is_empty());
         let next = self.wheel.next_deadline().map(|at| at - self.start);
         let first = self.armed.first_key_value().map(|((tick, _), ())| *tick);
