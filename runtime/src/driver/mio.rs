@@ -14,7 +14,7 @@ use std::time::Duration;
 use ::mio::unix::SourceFd;
 use ::mio::{Events, Interest, Poll, Token, Waker};
 
-use super::op::{self, Backend, Op};
+use super::op::{self, Backend, Op, PARK_MAX};
 use super::slots::{Key, Slots};
 use super::socket::Socket;
 use crate::sync::doorbell::Unpark;
@@ -295,5 +295,3 @@ fn checked(count: isize) -> io::Result<usize> {
 const UNPARK: Token = Token(usize::MAX);
 /// How many events one call takes; the rest stay in the kernel for the next.
 const EVENTS_MAX: usize = 256;
-/// An epoll timeout is an i32 of milliseconds; longer waits return early.
-const PARK_MAX: Duration = Duration::from_secs(1 << 20);

@@ -34,6 +34,7 @@ mod mio;
 pub(crate) mod op;
 mod slots;
 pub(crate) mod socket;
+mod uring;
 
 /// Which driver to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,16 +138,23 @@ impl Driver {
     /// # Errors
     /// If a forced io_uring is unavailable, or epoll cannot be set up (out of descriptors).
     pub(crate) fn open(choice: Choice) -> io::Result<(Self, Report)> {
-        if choice == Choice::Uring {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "io_uring is not built in"));
-        }
-        let reason = if choice == Choice::Epoll { NOT_ASKED_FOR } else { "not built in" };
-        let report = Report { kind: Kind::Epoll, reason: Some(reason.to_owned()) };
+        let reason = match choice {
+            Choice::Epoll => NOT_ASKED_FOR.to_owned(),
+            Choice::Auto | Choice::Uring => match uring::Ring::open() {
+                Ok(ring) => {
+                    let report = Report { kind: Kind::Uring, reason: None };
+                    return Ok((Self::new(Box::new(ring), Kind::Uring), report));
+                }
+                Err(unavailable) if choice == Choice::Uring => return Err(unavailable.into()),
+                Err(unavailable) => unavailable.to_string(),
+            },
+        };
+        let report = Report { kind: Kind::Epoll, reason: Some(reason) };
         Ok((Self::new(Box::new(mio::Poller::open()?), Kind::Epoll), report))
     }
 
     fn new(backend: Box<dyn Backend>, kind: Kind) -> Self {
-        let core = RefCell::new(Core { slots: Slots::new(), backend });
+        let core = RefCell::new(Core { backend, slots: Slots::new() });
         Self(Rc::new(Shared { core, kind, is_shut_down: Cell::new(false) }))
     }
 
@@ -229,8 +237,9 @@ pub(crate) struct Shared {
 
 /// Borrowed only while no foreign code can run.
 struct Core {
-    slots: Slots<Op>,
+    /// Dropped first: a ring must be gone before the memory that it was lent.
     backend: Box<dyn Backend>,
+    slots: Slots<Op>,
 }
 
 impl Shared {

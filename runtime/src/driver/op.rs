@@ -241,3 +241,5 @@ pub(super) const IOVECS_MAX: usize = 1024;
 pub(super) const SEND_BYTES_MAX: usize = 1 << 30;
 /// As [`SEND_BYTES_MAX`].
 pub(super) const RECV_BYTES_MAX: usize = 1 << 30;
+/// The longest park; longer ones return early. An epoll timeout is an i32 of milliseconds.
+pub(super) const PARK_MAX: Duration = Duration::from_secs(1 << 20);

@@ -84,7 +84,8 @@ impl Socket {
         {
             let mut unclaimed = self.unclaimed.borrow_mut();
             unclaimed.bytes.extend_from_slice(received);
-            unclaimed.error = unclaimed.error.or(error.filter(|&errno| errno != libc::ECANCELED));
+            let news = error.filter(|&errno| errno != libc::ECANCELED);
+            unclaimed.error = unclaimed.error.or(news);
         }
         self.wake_waiters();
     }

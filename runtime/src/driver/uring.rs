@@ -1,0 +1,366 @@
+//! io_uring: operations go to the kernel in batches, and their results come back in batches.
+//!
+//! An operation is only queued when it starts. One `io_uring_enter` in [`Backend::turn`] or
+//! [`Backend::park`] submits all that were queued since the last one and fetches results.
+//!
+//! One profile, for Linux 6.1 and later: one thread submits (`SINGLE_ISSUER`), and the kernel
+//! does its share of the work only when that thread enters it (`DEFER_TASKRUN`), so nothing
+//! ever interrupts a task. The ring is restricted to the opcodes used here before it is
+//! enabled, and its memory is not inherited by a fork.
+//!
+//! An unpark writes to an eventfd, which a multishot poll watches from the first park on. That
+//! poll holds no memory of ours and is not counted as an operation. A worker with nothing in
+//! flight sleeps on its doorbell's futex, not here: only a thread that waits *in the ring* with
+//! something armed is accounted as waiting for a disk. Where the kernel can leave that out for
+//! sockets too (`IORING_ENTER_NO_IOWAIT`, 6.15) it is asked to.
+
+use std::fmt;
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use io_uring::squeue::{Entry, Flags};
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, register::Restriction};
+
+use super::op::{self, Backend, Op, PARK_MAX};
+use super::slots::{Key, Slots};
+use crate::sync::doorbell::Unpark;
+
+/// The driver.
+pub(super) struct Ring {
+    ring: IoUring,
+    bell: Arc<Bell>,
+    /// The poll of the bell is in the ring.
+    is_bell_armed: bool,
+    /// The bell was heard outside a park; the next one must not wait.
+    is_unparked: bool,
+    /// The kernel knows `IORING_ENTER_NO_IOWAIT`.
+    can_wait_uncounted: bool,
+    /// The kernel has refused the ring for good: no further call is made.
+    is_dead: bool,
+}
+
+impl Ring {
+    /// Opens a ring that is known to work: with its real flags and sizes, all opcodes, and one
+    /// operation sent through it.
+    ///
+    /// # Errors
+    /// If any of that fails, with the step, the errno and its likely cause.
+    pub(super) fn open() -> Result<Self, Unavailable> {
+        let ring = build().map_err(at("io_uring_setup"))?;
+        check(&ring)?;
+        let mut ring = Self {
+            can_wait_uncounted: ring.params().is_feature_no_iowait(),
+            ring,
+            bell: Arc::new(Bell::new().map_err(at("eventfd"))?),
+            is_bell_armed: false,
+            is_unparked: false,
+            is_dead: false,
+        };
+        ring.round_trip().map_err(at("io_uring_enter"))?;
+        Ok(ring)
+    }
+
+    /// Sends a NOP through the ring.
+    fn round_trip(&mut self) -> io::Result<()> {
+        let nop = opcode::Nop::new().build().user_data(NOP);
+        // SAFETY: a NOP refers to no memory.
+        let pushed = unsafe { self.ring.submission().push(&nop) };
+        pushed.map_err(|_| io::Error::from_raw_os_error(libc::EBUSY))?;
+        self.enter(1, Some(ROUND_TRIP_LIMIT))?;
+        match self.ring.completion().next() {
+            Some(entry) if entry.user_data() == NOP => op::outcome(entry.result()).map(drop),
+            _ => Err(io::Error::from_raw_os_error(libc::ETIME)),
+        }
+    }
+
+    /// Submits what is queued, lets the kernel finish what it can, and waits until there are
+    /// `want` completions, or `timeout` has passed, or a signal came.
+    fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
+        let queued = u32::try_from(self.ring.submission().len()).unwrap_or(u32::MAX);
+        let time = Timespec::from(timeout.unwrap_or(PARK_MAX).min(PARK_MAX));
+        let args = SubmitArgs::new().timespec(&time);
+        // Without GETEVENTS deferred work is not run and overflowed completions stay behind.
+        let mut flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
+        if self.can_wait_uncounted {
+            flags |= EnterFlags::NO_IOWAIT;
+        }
+        // SAFETY: EXT_ARG announces the type that `args` has; `args` and the time it points to
+        // live until the call returns. What the queued entries point to is owned by slots.
+        let entered =
+            unsafe { self.ring.submitter().enter(queued, want, flags.bits(), Some(&args)) };
+        match entered.as_ref().map_err(io::Error::raw_os_error) {
+            // Time is up; a signal; or the kernel is short of memory or of room for completions,
+            // in which case what was not submitted stays queued until results were fetched.
+            Err(Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY)) => Ok(()),
+            _ => entered.map(drop),
+        }
+    }
+
+    /// As `enter`, on a ring that works.
+    ///
+    /// # Panics
+    /// If the kernel refuses the ring from now on, which ends the worker: somebody has closed
+    /// its descriptor, or has put the process under a seccomp profile.
+    fn advance(&mut self, want: u32, timeout: Option<Duration>) {
+        if self.is_dead {
+            // Nothing will ever end; a caller who comes back until then must not spin.
+            thread::sleep(timeout.unwrap_or_default());
+        } else if let Err(error) = self.enter(want, timeout) {
+            self.is_dead = true;
+            panic!(
+                "the ring of this worker is unusable: {}",
+                Unavailable::new("io_uring_enter", error)
+            );
+        }
+    }
+
+    /// Reports what has ended.
+    fn reap(&mut self, slots: &mut Slots<Op>) {
+        for _ in 0..OVERFLOW_ROUNDS_MAX {
+            for entry in self.ring.completion() {
+                match entry.user_data() {
+                    BELL => {
+                        self.is_unparked = true;
+                        self.is_bell_armed = cqueue::more(entry.flags());
+                    }
+                    // A failed cancellation: its target has ended by itself.
+                    CANCEL => {}
+                    key => slots.complete(Key::from_bits(key), entry.result()),
+                }
+            }
+            // Completions that found no room are held back until somebody enters for them.
+            if !self.ring.submission().cq_overflow() {
+                return;
+            }
+            self.advance(0, Some(Duration::ZERO));
+        }
+    }
+
+    /// Queues `entry`. Makes room if there is none; false if there is none to be had.
+    fn push(&mut self, slots: &mut Slots<Op>, entry: &Entry) -> bool {
+        for _ in 0..PUSHES_MAX {
+            // SAFETY: what an entry points to is owned by its operation's slot, in a box, until
+            // the operation's final completion; `Shared` leaks slots and ring otherwise.
+            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+                return true;
+            }
+            self.advance(0, Some(Duration::ZERO));
+            self.reap(slots);
+        }
+        false
+    }
+
+    /// Has the bell watched, if it is not.
+    fn arm_bell(&mut self, slots: &mut Slots<Op>) {
+        if !self.is_bell_armed {
+            let poll = opcode::PollAdd::new(Fd(self.bell.0.as_raw_fd()), POLLIN).multi(true);
+            self.is_bell_armed = self.push(slots, &poll.build().user_data(BELL));
+        }
+    }
+}
+
+impl Backend for Ring {
+    fn start(&mut self, slots: &mut Slots<Op>, key: Key) {
+        let Some(op) = slots.in_flight_mut(key) else { return };
+        let entry = entry(op).user_data(key.to_bits());
+        if !self.push(slots, &entry) {
+            slots.complete(key, -libc::ENOBUFS);
+        }
+    }
+
+    fn cancel(&mut self, slots: &mut Slots<Op>, key: Key) {
+        let cancel = opcode::AsyncCancel::new(key.to_bits()).build();
+        // Without room for it the operation ends by itself, or is cancelled at shutdown.
+        self.push(slots, &cancel.user_data(CANCEL).flags(Flags::SKIP_SUCCESS));
+    }
+
+    fn forget(&mut self, _source: usize, _fd: RawFd) {}
+
+    fn turn(&mut self, slots: &mut Slots<Op>) {
+        let queue = self.ring.submission();
+        let has_work = !queue.is_empty() || queue.taskrun() || queue.cq_overflow();
+        drop(queue);
+        if has_work {
+            self.advance(0, Some(Duration::ZERO));
+        }
+        self.reap(slots);
+    }
+
+    fn park(&mut self, slots: &mut Slots<Op>, timeout: Option<Duration>) {
+        self.arm_bell(slots);
+        if mem::take(&mut self.is_unparked) {
+            self.advance(0, Some(Duration::ZERO));
+        } else {
+            self.advance(1, timeout);
+        }
+        self.reap(slots);
+        self.is_unparked = false;
+    }
+
+    fn unpark(&self) -> Box<dyn Unpark> {
+        Box::new(Arc::clone(&self.bell))
+    }
+}
+
+/// The eventfd that ends a park. It is never read: its poll is edge-triggered, and every write
+/// is an edge.
+struct Bell(OwnedFd);
+
+impl Bell {
+    fn new() -> io::Result<Self> {
+        // SAFETY: eventfd takes no pointers.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call above has just returned this descriptor to nobody else.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+}
+
+impl Unpark for Arc<Bell> {
+    fn unpark(&self) {
+        let one = 1_u64.to_ne_bytes();
+        // It fails only after 2^64 - 2 rings.
+        // SAFETY: `one` is valid for its eight bytes; the descriptor is open as long as `self`.
+        unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    }
+}
+
+/// What the kernel has to do. All pointers lead into `op`'s box or into buffers it owns.
+fn entry(op: &mut Op) -> Entry {
+    let fd = Fd(op::raw_fd(op));
+    match op {
+        Op::Connect { addr, .. } => {
+            opcode::Connect::new(fd, addr.as_ptr().cast(), addr.len()).build()
+        }
+        Op::Send { message, .. } => {
+            // With WAITALL the kernel goes on after a short send, without a round trip to us.
+            let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL).cast_unsigned();
+            opcode::SendMsg::new(fd, message.as_ptr()).flags(flags).build()
+        }
+        Op::Recv { buf, .. } => {
+            let length = u32::try_from(op::spare(buf)).unwrap_or(u32::MAX);
+            opcode::Recv::new(fd, op::spare_ptr(buf), length).build()
+        }
+        Op::Close { .. } => opcode::Close::new(fd).build(),
+    }
+}
+
+/// The ring, not enabled yet.
+fn build() -> io::Result<IoUring> {
+    IoUring::builder()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        // Lets `turn` see without a system call whether there is deferred work.
+        .setup_taskrun_flag()
+        .setup_submit_all()
+        .setup_clamp()
+        .setup_cqsize(COMPLETIONS)
+        .setup_r_disabled()
+        .dontfork()
+        .build(SUBMISSIONS)
+}
+
+/// Checks what the kernel supports, forbids the rest, and enables the ring.
+fn check(ring: &IoUring) -> Result<(), Unavailable> {
+    let params = ring.params();
+    let mut probe = Probe::new();
+    let submitter = ring.submitter();
+    submitter.register_probe(&mut probe).map_err(at("io_uring_register"))?;
+    let is_able = params.is_feature_ext_arg()
+        && params.is_feature_nodrop()
+        && params.is_feature_skip_cqe_on_success()
+        && OPCODES.iter().all(|&code| probe.is_supported(code));
+    if !is_able {
+        return Err(at("io_uring features")(io::Error::from_raw_os_error(libc::EINVAL)));
+    }
+    let mut restrictions: Vec<Restriction> =
+        OPCODES.iter().map(|&code| Restriction::sqe_op(code)).collect();
+    restrictions.push(Restriction::sqe_flags_allowed(Flags::SKIP_SUCCESS.bits()));
+    submitter
+        .register_restrictions(&mut restrictions)
+        .and_then(|()| submitter.register_enable_rings())
+        .map_err(at("io_uring_register"))
+}
+
+/// Why there is no ring.
+#[derive(Debug)]
+pub(super) struct Unavailable {
+    /// What failed: a system call, or the check of what it found.
+    step: &'static str,
+    error: io::Error,
+}
+
+impl Unavailable {
+    fn new(step: &'static str, error: io::Error) -> Self {
+        Self { step, error }
+    }
+}
+
+/// Names the step that an error belongs to.
+fn at(step: &'static str) -> impl FnOnce(io::Error) -> Unavailable {
+    move |error| Unavailable::new(step, error)
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let step = self.step;
+        let (name, cause) = match self.error.raw_os_error() {
+            Some(libc::EPERM) => {
+                ("EPERM", "forbidden by a seccomp profile or kernel.io_uring_disabled")
+            }
+            Some(libc::EACCES) => ("EACCES", "forbidden by a security module"),
+            Some(libc::ENOSYS) => {
+                ("ENOSYS", "forbidden by a seccomp profile, or not in this kernel")
+            }
+            Some(libc::EINVAL) => ("EINVAL", "the kernel is older than 6.1"),
+            Some(libc::ENOMEM) => ("ENOMEM", "a memory limit: RLIMIT_MEMLOCK or the cgroup's"),
+            Some(libc::EMFILE) => ("EMFILE", "no descriptors left: raise RLIMIT_NOFILE"),
+            Some(libc::ENFILE) => ("ENFILE", "no descriptors left in the whole system"),
+            _ => return write!(f, "{step}: {}", self.error),
+        };
+        write!(f, "{step}: {name} ({cause})")
+    }
+}
+
+impl From<Unavailable> for io::Error {
+    fn from(unavailable: Unavailable) -> Self {
+        let advice = "set SPANWIRE_IO to auto or epoll to go on without io_uring";
+        Self::new(unavailable.error.kind(), format!("{unavailable}; {advice}"))
+    }
+}
+
+/// All that the ring may be asked to do.
+const OPCODES: [u8; 7] = [
+    opcode::Nop::CODE,
+    opcode::PollAdd::CODE,
+    opcode::AsyncCancel::CODE,
+    opcode::Connect::CODE,
+    opcode::SendMsg::CODE,
+    opcode::Recv::CODE,
+    opcode::Close::CODE,
+];
+
+/// How many operations are submitted together at most; further ones cost another system call.
+const SUBMISSIONS: u32 = 128;
+/// Twice what `SUBMISSIONS` operations and their cancellations can post. It is no limit: what
+/// finds no room is kept by the kernel (`NODROP`) and fetched by [`Ring::reap`].
+const COMPLETIONS: u32 = 4 * SUBMISSIONS;
+/// How often a full queue is submitted to make room for one entry.
+const PUSHES_MAX: usize = 8;
+/// How many full completion queues are fetched in one go.
+const OVERFLOW_ROUNDS_MAX: usize = 1024;
+/// How long a NOP may take before the ring counts as broken.
+const ROUND_TRIP_LIMIT: Duration = Duration::from_secs(1);
+const POLLIN: u32 = libc::POLLIN.cast_unsigned() as u32;
+
+/// `user_data` of what is no operation; see [`Key::to_bits`].
+const BELL: u64 = u64::MAX;
+const CANCEL: u64 = u64::MAX - 1;
+const NOP: u64 = u64::MAX - 2;
