@@ -1,9 +1,42 @@
 //! The lock-free span queue: many threads append, one drains.
+//!
+//! Memory is one pool of equal chunks. A thread that appends often has a chunk to itself and
+//! writes records into it, one behind the other; a store publishes each. The drainer reads what
+//! is published, also of chunks that are still being written, lends it out without a copy, and
+//! returns a chunk to the pool when it is full, taken, and lent to nobody.
+//!
+//! ```text
+//! thread A  [rec rec rec|        ]   committed: 3 records, 1 run   <- drainer reads up to |
+//! thread B  [rec rec re.. sealed ]-> full list -> drainer -> Run, Run (leases) -> pool
+//! others    [rec|                ]   the common chunk, under a lock
+//! ```
+//!
+//! In steady state an append takes no lock and does no read-modify-write, no allocation, no
+//! system call: it encodes, stores, fences, and looks whether the worker sleeps. Whatever is
+//! touched once a chunk is behind a lock (see `ledger.rs`).
+//!
+//! In scope: bytes and their tags, in order, and an exact count of what became of each record.
+//! Out of scope: what the bytes mean, when to send them, waiting for room.
 
-use std::time::Duration;
+mod chunk;
+mod config;
+mod counters;
+mod drain;
+mod ledger;
+mod pen;
+mod shared;
+mod slice;
+mod thread;
+mod wait;
 
-use bytes::Bytes;
+use std::fmt;
+use std::sync::Arc as StdArc;
 
+pub use self::config::{Config, ConfigError};
+pub use self::counters::Counters;
+pub use self::drain::{Drainer, Run};
+use self::shared::Shared;
+use self::thread::Busy;
 use crate::buf::Cursor;
 use crate::sync::doorbell::Doorbell;
 use crate::sync::shim::Arc;
@@ -17,6 +50,7 @@ pub struct Tag {
     /// Index of the scope.
     pub scope: u32,
 }
+
 impl Tag {
     /// A tag.
     pub const fn new(resource: u32, scope: u32) -> Self {
@@ -24,80 +58,19 @@ impl Tag {
     }
 }
 
-/// Sizes of a pipe.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Config {
-    /// Bytes of one chunk (default 65536).
-    pub chunk_bytes: usize,
-    /// How many chunks there are (default 256: 16 MiB).
-    pub chunks: usize,
-    /// Sealed bytes that ring a dozing worker (default 512 KiB).
-    pub wake_bytes: usize,
-}
-impl Default for Config {
-    fn default() -> Self {
-        Self { chunk_bytes: 64 << 10, chunks: 256, wake_bytes: 512 << 10 }
-    }
-}
-
 /// Why a record was not taken. It is counted already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// No free chunk.
+    /// No free chunk: the exporter does not keep up. The next append may find one.
     Full,
     /// The record alone is larger than a chunk.
     Oversize,
-    /// `append` was called from inside `append`.
+    /// `append` was called from inside `append`, by the encoder or by an allocator that emits
+    /// telemetry.
     Reentrant,
     /// The pipe is closed.
     Closed,
-}
-
-/// Counters of a pipe; each is counted on its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Calls of `append`.
-    pub offered: u64,
-    /// Records committed.
-    pub accepted: u64,
-    /// Records that the drainer has taken.
-    pub taken: u64,
-    /// Refused: full.
-    pub full: u64,
-    /// Refused: oversize.
-    pub oversize: u64,
-    /// Refused: re-entrant.
-    pub reentrant: u64,
-    /// Refused: closed.
-    pub closed: u64,
-}
-
-/// The producers' end.
-#[derive(Clone, Debug)]
-pub struct Pipe {
-    _todo: Arc<()>,
-}
-impl Pipe {
-    /// A pipe whose worker is woken by `doorbell`.
-    pub fn new(_config: Config, _doorbell: Arc<Doorbell>) -> (Self, Drainer) {
-        todo!()
-    }
-    /// Appends one record: calls `encode` once, or twice if the record did not fit into the
-    /// rest of a chunk.
-    pub fn append(&self, _tag: Tag, _encode: impl FnMut(&mut Cursor<'_>)) -> Result<(), Refusal> {
-        todo!()
-    }
-    /// Refuses all that comes from now on.
-    pub fn close(&self) {
-        todo!()
-    }
-    /// The counters now: exact once producers have stopped.
-    pub fn counters(&self) -> Counters {
-        todo!()
-    }
 }
 
 /// What a drainer waits for.
@@ -106,49 +79,89 @@ impl Pipe {
 pub enum Want {
     /// Any committed record; a producer's first commit wakes the sleeping worker.
     First,
-    /// `wake_bytes` of sealed chunks.
+    /// [`Config::wake_bytes`] of sealed chunks, or many chunks that hold less.
     Batch,
 }
 
-/// A run of records with one tag, in the order their thread appended them.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Run {
-    /// Resource and scope of all records.
-    pub tag: Tag,
-    /// How many records.
-    pub records: u32,
-    /// Their bytes: a lease on the chunk, ended when the last clone or slice of it is dropped.
-    pub bytes: Bytes,
+/// The producers' end. Clones are the same pipe.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use spanwire_runtime::Doorbell;
+/// use spanwire_runtime::pipe::{Config, Pipe, Tag};
+///
+/// let (pipe, mut drainer) = Pipe::new(Config::default(), Arc::new(Doorbell::new()));
+/// pipe.append(Tag::new(0, 1), |cursor| cursor.put_slice(b"one")).unwrap();
+/// pipe.append(Tag::new(0, 1), |cursor| cursor.put_slice(b"two")).unwrap();
+///
+/// let mut runs = Vec::new();
+/// drainer.take_all(&mut runs);
+/// assert_eq!(runs.len(), 1);
+/// assert_eq!(runs[0].records, 2);
+/// assert_eq!(runs[0].bytes, "onetwo");
+/// assert_eq!(pipe.counters().accepted, 2);
+/// ```
+#[derive(Clone)]
+pub struct Pipe {
+    /// The standard library's also under loom: threads refer to it weakly, and reference
+    /// counts that loom does not see cannot hide a missing ordering from it.
+    shared: StdArc<Shared>,
 }
 
-/// The exporter's end; there is one.
-#[derive(Debug)]
-pub struct Drainer {
-    _todo: (),
+impl Pipe {
+    /// A pipe whose worker is woken by `doorbell`. Sizes out of bounds are moved to the nearest
+    /// bound; see [`Config::check`]. Memory is reserved, not touched.
+    pub fn new(config: Config, doorbell: Arc<Doorbell>) -> (Self, Drainer) {
+        let shared = StdArc::new(Shared::new(config.clamped(), doorbell));
+        (Self { shared: StdArc::clone(&shared) }, Drainer::new(shared))
+    }
+
+    /// Appends one record: calls `encode` once, or twice if the record did not fit into the
+    /// rest of a chunk. Never waits for the drainer.
+    ///
+    /// The two calls of `encode` should write the same: the second one's bytes count. What it
+    /// wrote is the record, also if it is nothing. It must not wait for another thread's append:
+    /// threads without a chunk of their own append under a lock. If it panics, nothing was
+    /// appended, which is counted.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] says why the record was dropped; it is counted already. An append from
+    /// inside of an append, to this or another pipe, is refused.
+    #[inline]
+    pub fn append(&self, tag: Tag, mut encode: impl FnMut(&mut Cursor<'_>)) -> Result<(), Refusal> {
+        thread::append(&self.shared, tag, &mut encode)
+    }
+
+    /// Refuses all that comes from now on.
+    ///
+    /// Threads look whether the pipe is closed without synchronising. An append that runs at
+    /// the same time may still be accepted, even after the drainer's last take, and nothing
+    /// waits for it: it is counted as accepted and not as taken, so
+    /// [`Counters::left_behind`] is exact once the producers have stopped.
+    pub fn close(&self) {
+        self.shared.close();
+    }
+
+    /// The counters now: exact once producers have stopped.
+    pub fn counters(&self) -> Counters {
+        let _busy = Busy::hold();
+        self.shared.counters()
+    }
 }
-impl Drainer {
-    /// Waits until there is what `want` says. Only on a worker.
-    pub async fn readable(&mut self, _want: Want) {
-        todo!()
-    }
-    /// Takes sealed chunks only, oldest first, at most about `bytes_max`.
-    pub fn take_sealed(&mut self, _bytes_max: usize, _runs: &mut Vec<Run>) {
-        todo!()
-    }
-    /// Takes everything committed before the call, and perhaps some that came since: committed
-    /// prefixes of live chunks, then sealed chunks.
-    pub fn take_all(&mut self, _runs: &mut Vec<Run>) {
-        todo!()
-    }
-    /// Returns chunks whose leases ended to the pool; call it after dropping runs.
-    pub fn reclaim(&mut self) {
-        todo!()
-    }
-    /// The longest that the oldest untaken commit may have waited is up to the caller; this is
-    /// how long the drainer has seen nothing.
-    #[doc(hidden)]
-    pub fn _placeholder(&self) -> Duration {
-        todo!()
+
+impl fmt::Debug for Pipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = &self.shared.config;
+        f.debug_struct("Pipe").field("config", config).finish_non_exhaustive()
     }
 }
+
+const _: () = {
+    const fn anywhere<T: Send + Sync>() {}
+    anywhere::<Pipe>();
+    anywhere::<Drainer>();
+    anywhere::<Run>();
+};

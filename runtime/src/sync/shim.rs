@@ -3,8 +3,15 @@
 //! Everything else imports its atomics, locks and cells from here, so a loom model builds the
 //! production source. The API is loom's where the two differ (`UnsafeCell::with_mut`).
 
-pub use self::arm::{Arc, Condvar, UnsafeCell, atomic, hint, thread};
-use self::arm::{Mutex as InnerMutex, MutexGuard as InnerGuard};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::slice;
+
+pub use self::arm::{Arc, Condvar, UnsafeCell, atomic, hint, limits, thread, thread_local};
+use self::arm::{Mutex as InnerMutex, MutexGuard as InnerGuard, Trace};
 
 /// A mutex that ignores poisoning: every structure behind one is valid between any two
 /// statements, so a panic elsewhere is no reason to fail here.
@@ -28,10 +35,134 @@ impl<T> Mutex<T> {
 
 pub use self::futex::Futex;
 
+/// One piece of raw memory that is read and written in ranges by several threads; never zeroed,
+/// so pages that nobody writes cost nothing. Under loom every access of every byte is checked
+/// for races.
+pub struct Slab {
+    start: NonNull<u8>,
+    layout: Layout,
+    trace: Trace,
+}
+
+impl Slab {
+    /// Reserves `bytes`, aligned to a page. Aborts like `Vec` if there is no memory.
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is zero or more than `isize::MAX` less a page.
+    pub fn new(bytes: usize) -> Self {
+        assert!(bytes > 0, "a slab of no bytes");
+        let layout = Layout::from_size_align(bytes, PAGE).expect("a slab below isize::MAX bytes");
+        // SAFETY: the size is not zero, as asserted above.
+        let start = unsafe { alloc(layout) };
+        let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));
+        Self { start, layout, trace: Trace::new(bytes) }
+    }
+
+    /// The memory of `range`, for writing; what is in it is unspecified.
+    ///
+    /// # Panics
+    ///
+    /// If `range` is not within the slab.
+    ///
+    /// # Safety
+    ///
+    /// - As long as the result lives, nobody else reads or writes any byte of `range`.
+    #[inline]
+    #[allow(clippy::mut_from_ref, reason = "the memory is not part of self; see Safety")]
+    pub unsafe fn write(&self, range: Range<usize>) -> &mut [MaybeUninit<u8>] {
+        self.check(&range);
+        self.trace.write(range.clone());
+        // SAFETY: within the allocation, as checked; exclusive by the caller's promise; any
+        // bytes are valid as `MaybeUninit`.
+        unsafe {
+            let start = self.start.as_ptr().add(range.start).cast();
+            slice::from_raw_parts_mut(start, range.len())
+        }
+    }
+
+    /// The bytes of `range`.
+    ///
+    /// # Panics
+    ///
+    /// If `range` is not within the slab.
+    ///
+    /// # Safety
+    ///
+    /// - Each byte of `range` was written, and that happened before this call.
+    /// - As long as the result lives, nobody writes any byte of `range`.
+    #[inline]
+    pub unsafe fn read(&self, range: Range<usize>) -> &[u8] {
+        self.check(&range);
+        self.trace.read(range.clone());
+        // SAFETY: within the allocation, as checked; initialised and not written meanwhile by
+        // the caller's promise.
+        unsafe { slice::from_raw_parts(self.start.as_ptr().add(range.start), range.len()) }
+    }
+
+    /// Tells loom that a reader of `range` is about to end; nothing otherwise.
+    #[inline]
+    pub fn end_read(&self, range: Range<usize>) {
+        self.trace.read(range);
+    }
+
+    #[inline]
+    fn check(&self, range: &Range<usize>) {
+        let within = range.start <= range.end && range.end <= self.layout.size();
+        assert!(within, "{range:?} is not within a slab of {} bytes", self.layout.size());
+    }
+}
+
+impl Drop for Slab {
+    fn drop(&mut self) {
+        // SAFETY: allocated by `new` with this layout; nothing borrows from a slab that is
+        // being dropped.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+    }
+}
+
+// SAFETY: a slab is plain memory, and bytes belong to no thread.
+unsafe impl Send for Slab {}
+
+// SAFETY: each access through a shared slab promises that it races with no other.
+unsafe impl Sync for Slab {}
+
+impl fmt::Debug for Slab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slab").field("bytes", &self.layout.size()).finish_non_exhaustive()
+    }
+}
+
+/// How slabs are aligned: no chunk shares a page with a foreign allocation.
+const PAGE: usize = 4096;
+
 #[cfg(not(loom))]
 mod arm {
-    pub use std::sync::{Arc, Condvar, Mutex, MutexGuard, atomic};
-    pub use std::{hint, thread};
+    use std::ops::Range;
+    pub use std::sync::{Arc, Condvar, atomic};
+    pub(super) use std::sync::{Mutex, MutexGuard};
+    pub use std::{hint, thread, thread_local};
+
+    /// Sizes that a model has to shrink.
+    pub mod limits {
+        /// Chunks are multiples of this many bytes: a page.
+        pub const CHUNK_GRAIN: usize = 4096;
+        /// Runs of records with equal tags in one chunk.
+        pub const RUNS_MAX: usize = 32;
+    }
+
+    /// Sees nothing and costs nothing; loom's counterpart checks each access.
+    pub(super) struct Trace;
+
+    impl Trace {
+        pub(super) fn new(_bytes: usize) -> Self {
+            Self
+        }
+        #[inline]
+        pub(super) fn read(&self, _range: Range<usize>) {}
+        #[inline]
+        pub(super) fn write(&self, _range: Range<usize>) {}
+    }
 
     /// [`std::cell::UnsafeCell`] with loom's access methods.
     #[derive(Debug, Default)]
@@ -65,9 +196,35 @@ mod arm {
 
 #[cfg(loom)]
 mod arm {
+    use std::ops::Range;
+
     pub use loom::cell::UnsafeCell;
-    pub use loom::sync::{Arc, Condvar, Mutex, MutexGuard, atomic};
-    pub use loom::{hint, thread};
+    pub use loom::sync::{Arc, Condvar, atomic};
+    pub(super) use loom::sync::{Mutex, MutexGuard};
+    pub use loom::{hint, thread, thread_local};
+
+    /// Sizes that a model has to shrink.
+    pub mod limits {
+        /// Each byte is a cell that loom tracks: a page of them would be too many.
+        pub const CHUNK_GRAIN: usize = 4;
+        /// Each run is a cell that loom tracks; two are enough to see a table fill up.
+        pub const RUNS_MAX: usize = 2;
+    }
+
+    /// One cell a byte: an access of a range is an access of each of its cells.
+    pub(super) struct Trace(Box<[UnsafeCell<()>]>);
+
+    impl Trace {
+        pub(super) fn new(bytes: usize) -> Self {
+            Self((0..bytes).map(|_| UnsafeCell::new(())).collect())
+        }
+        pub(super) fn read(&self, range: Range<usize>) {
+            self.0[range].iter().for_each(|cell| cell.with(|_| ()));
+        }
+        pub(super) fn write(&self, range: Range<usize>) {
+            self.0[range].iter().for_each(|cell| cell.with_mut(|_| ()));
+        }
+    }
 }
 
 /// The kernel's futex: sleeps while a word holds a value.

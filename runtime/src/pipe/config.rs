@@ -1,0 +1,107 @@
+//! Sizes of a pipe, and their bounds.
+
+use std::fmt;
+
+use crate::sync::shim::limits::CHUNK_GRAIN;
+
+/// Sizes of a pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// Bytes of one chunk: a multiple of 4096, at most 16 MiB. A record cannot be longer.
+    /// Default 64 KiB.
+    pub chunk_bytes: usize,
+    /// How many chunks there are: 2 to 65536, and at most 1 TiB of them. Their memory is
+    /// reserved at once and touched when used. Default 256, which makes 16 MiB.
+    pub chunks: usize,
+    /// Sealed bytes that ring a dozing worker, at least 1. Default 512 KiB. A quarter of all
+    /// chunks rings it too, however few bytes they hold.
+    pub wake_bytes: usize,
+    /// Records that a thread appends to the chunk that all threads share before it gets one of
+    /// its own. Default 8: a thread that emits less than that costs no memory.
+    pub promote_after: u32,
+}
+
+impl Config {
+    /// Whether a pipe of exactly these sizes can be made; [`Pipe::new`](super::Pipe::new)
+    /// moves sizes that are out of bounds to the nearest bound.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the first field that is out of bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let bounded = self.clamped();
+        let fields = [
+            ("chunk_bytes", self.chunk_bytes, bounded.chunk_bytes),
+            ("chunks", self.chunks, bounded.chunks),
+            ("wake_bytes", self.wake_bytes, bounded.wake_bytes),
+        ];
+        match fields.into_iter().find(|(_, given, nearest)| given != nearest) {
+            None => Ok(()),
+            Some((field, given, nearest)) => Err(ConfigError { field, given, nearest }),
+        }
+    }
+
+    /// The nearest sizes within bounds.
+    pub(super) fn clamped(mut self) -> Self {
+        let chunk_bytes = self.chunk_bytes.clamp(CHUNK_GRAIN, CHUNK_BYTES_MAX);
+        // Cannot overflow: the bound is a multiple of the grain.
+        self.chunk_bytes = chunk_bytes.next_multiple_of(CHUNK_GRAIN);
+        let chunks_max = CHUNKS_MAX.min(POOL_BYTES_MAX / self.chunk_bytes);
+        self.chunks = self.chunks.clamp(CHUNKS_MIN, chunks_max);
+        self.wake_bytes = self.wake_bytes.max(1);
+        self
+    }
+
+    /// Bytes of all chunks. Only of clamped sizes, whose product is bounded.
+    pub(super) fn pool_bytes(&self) -> usize {
+        self.chunk_bytes * self.chunks
+    }
+
+    /// Chunks that threads may hold for themselves; the rest is for the shared chunk and for
+    /// what is on its way out, so that idle threads starve nobody.
+    pub(super) fn private_max(&self) -> usize {
+        self.chunks / 2
+    }
+
+    /// Sealed chunks that ring a dozing worker even if they hold few bytes.
+    pub(super) fn wake_chunks(&self) -> usize {
+        (self.chunks / 4).max(1)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { chunk_bytes: 64 << 10, chunks: 256, wake_bytes: 512 << 10, promote_after: 8 }
+    }
+}
+
+/// A size of a pipe is out of bounds. The caller chose it; `nearest` would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// The field of [`Config`].
+    pub field: &'static str,
+    /// Its value.
+    pub given: usize,
+    /// The nearest value within bounds.
+    pub nearest: usize,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { field, given, nearest } = self;
+        write!(f, "pipe setting {field} = {given} is out of bounds, the nearest is {nearest}")
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// A chunk's fill level has to fit the committed word, and a request is smaller anyway.
+const CHUNK_BYTES_MAX: usize = 16 << 20;
+/// One chunk is being filled while another one is being sent.
+const CHUNKS_MIN: usize = 2;
+/// The ledger's lists are made for all chunks in advance.
+const CHUNKS_MAX: usize = 1 << 16;
+/// 1 TiB where addresses have 64 bits, else a quarter of what there is.
+const POOL_BYTES_MAX: usize = if usize::BITS == 64 { 1 << 40 } else { usize::MAX >> 2 };

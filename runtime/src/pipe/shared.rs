@@ -1,0 +1,274 @@
+//! What all ends of a pipe share, and how a record finds its chunk.
+
+use std::ops::{ControlFlow, Range};
+
+use super::chunk::Chunk;
+use super::config::Config;
+use super::counters::{Counters, Registry, Tally, Together};
+use super::ledger::{Ledger, Owner};
+use super::pen::{NoRoom, Pen};
+use super::{Refusal, Tag};
+use crate::buf::Cursor;
+use crate::sync::doorbell::Doorbell;
+use crate::sync::shim::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::shim::{Arc, Mutex, Slab};
+
+/// The pipe itself. Locks are taken in the order of the fields; nobody else's code runs under
+/// one, except for encoders under `common`.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    /// The bytes of all chunks, one after the other.
+    pub(super) slab: Slab,
+    /// The words of all chunks, by index.
+    pub(super) chunks: Box<[Chunk]>,
+    /// Pen of the chunk of threads that have none of their own.
+    common: Mutex<Option<Pen>>,
+    pub(super) ledger: Mutex<Ledger>,
+    pub(super) registry: Registry,
+    /// What is counted by threads that have no tally at hand.
+    pub(super) loose: Tally,
+    /// Records handed out. Written by the drainer only.
+    taken: AtomicU64,
+    /// Set once.
+    closed: AtomicBool,
+    doorbell: Arc<Doorbell>,
+}
+
+/// Whom to wake, once no lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bell {
+    /// Nobody: nothing was committed or sealed.
+    Silent,
+    /// A worker that sleeps as idle.
+    Idle,
+    /// Any worker that sleeps: there is a batch.
+    Batch,
+}
+
+/// What became of a record.
+pub(super) struct Written {
+    pub(super) outcome: Result<(), Refusal>,
+    pub(super) bell: Bell,
+}
+
+impl Shared {
+    pub(super) fn new(config: Config, doorbell: Arc<Doorbell>) -> Self {
+        Self {
+            config,
+            slab: Slab::new(config.pool_bytes()),
+            chunks: (0..config.chunks).map(|_| Chunk::new()).collect(),
+            common: Mutex::new(None),
+            ledger: Mutex::new(Ledger::new(config)),
+            registry: Registry::default(),
+            loose: Tally::default(),
+            taken: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            doorbell,
+        }
+    }
+
+    #[inline]
+    pub(super) fn chunk(&self, index: u32) -> &Chunk {
+        &self.chunks[index as usize]
+    }
+
+    /// Bytes `from..to` of a chunk, as a range of the slab.
+    #[inline]
+    pub(super) fn range(&self, chunk: u32, from: u32, to: u32) -> Range<usize> {
+        debug_assert!(from <= to && to as usize <= self.config.chunk_bytes);
+        let base = chunk as usize * self.config.chunk_bytes;
+        base + from as usize..base + to as usize
+    }
+
+    /// Writes a record into the chunk of `slot`, or into a fresh one that takes its place.
+    #[inline]
+    pub(super) fn write(
+        &self,
+        slot: &mut Option<Pen>,
+        owner: Owner,
+        tag: Tag,
+        encode: &mut impl FnMut(&mut Cursor<'_>),
+    ) -> Written {
+        match slot {
+            Some(pen) => match pen.write(self, tag, encode) {
+                Ok(()) => Written::committed(Bell::Idle),
+                Err(NoRoom) if pen.is_fresh() => Written::refused(Refusal::Oversize, Bell::Silent),
+                Err(NoRoom) => self.turn_over(slot, owner, tag, encode),
+            },
+            None => self.write_first(slot, owner, tag, encode),
+        }
+    }
+
+    /// There is no chunk yet.
+    #[cold]
+    fn write_first(
+        &self,
+        slot: &mut Option<Pen>,
+        owner: Owner,
+        tag: Tag,
+        encode: &mut impl FnMut(&mut Cursor<'_>),
+    ) -> Written {
+        *slot = self.ledger.lock().claim(owner);
+        if slot.is_none() {
+            return Written::refused(Refusal::Full, Bell::Silent);
+        }
+        self.write(slot, owner, tag, encode)
+    }
+
+    /// The record did not fit into the rest of the chunk. It is tried in a fresh one before the
+    /// old one is sealed, so that records that fit nowhere do not use up the pool.
+    #[cold]
+    fn turn_over(
+        &self,
+        slot: &mut Option<Pen>,
+        owner: Owner,
+        tag: Tag,
+        encode: &mut impl FnMut(&mut Cursor<'_>),
+    ) -> Written {
+        let mut loan = match self.borrow_or_seal(slot, owner) {
+            ControlFlow::Continue(pen) => Loan { shared: self, pen: Some(pen) },
+            ControlFlow::Break(bell) => return Written::refused(Refusal::Full, bell),
+        };
+        let fits = loan.pen.as_mut().is_some_and(|pen| pen.write(self, tag, encode).is_ok());
+        if !fits {
+            return Written::refused(Refusal::Oversize, Bell::Silent);
+        }
+        Written::committed(loan.settle(slot, owner))
+    }
+
+    /// A chunk to try the record in. If there is none the old one is sealed all the same: the
+    /// pool may be waiting for just this chunk.
+    fn borrow_or_seal(&self, slot: &mut Option<Pen>, owner: Owner) -> ControlFlow<Bell, Pen> {
+        let mut ledger = self.ledger.lock();
+        if let Some(fresh) = ledger.borrow() {
+            return ControlFlow::Continue(fresh);
+        }
+        if let Some(old) = slot.take() {
+            ledger.seal(old, owner, &self.chunks);
+        }
+        ControlFlow::Break(Bell::after_seal(&ledger))
+    }
+
+    /// Writes a record into the chunk that all threads share. `last` is the sequence of the
+    /// last chunk that the calling thread wrote to, and is kept up to date.
+    pub(super) fn write_common(
+        &self,
+        last: &mut u64,
+        tag: Tag,
+        encode: &mut impl FnMut(&mut Cursor<'_>),
+    ) -> Written {
+        let mut common = self.common.lock();
+        // This thread has written to a later chunk: what it writes now must come out later.
+        if let Some(pen) = common.take_if(|pen| pen.sequence < *last) {
+            self.ledger.lock().seal(pen, Owner::All, &self.chunks);
+        }
+        let written = self.write(&mut common, Owner::All, tag, encode);
+        if let (Ok(()), Some(pen)) = (written.outcome, &*common) {
+            *last = pen.sequence;
+        }
+        written
+    }
+
+    /// Wakes whom it may concern. Not under a lock: waking takes microseconds.
+    #[inline]
+    pub(super) fn ring(&self, bell: Bell) {
+        match bell {
+            Bell::Silent => {}
+            Bell::Idle => self.doorbell.ring_idle(),
+            Bell::Batch => self.doorbell.ring(),
+        }
+    }
+
+    pub(super) fn close(&self) {
+        // Ordering: no more than a notice; see `Pipe::close` for what it promises.
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn is_closed(&self) -> bool {
+        // Ordering: see `close`.
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// The drainer has handed out `records` more.
+    pub(super) fn count_taken(&self, records: u64) {
+        // Ordering: a count and nothing more, and the drainer is its only writer.
+        let taken = self.taken.load(Ordering::Relaxed);
+        self.taken.store(taken + records, Ordering::Relaxed);
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        let sum = self.registry.sum(&self.loose);
+        // Ordering: see `count_taken`.
+        Counters { taken: self.taken.load(Ordering::Relaxed), ..sum }
+    }
+
+    /// Counts a refusal without touching anything that the interrupted append may hold.
+    #[cold]
+    pub(super) fn refuse_reentrant(&self) -> Result<(), Refusal> {
+        self.loose.count::<Together>(|| Err(Refusal::Reentrant))
+    }
+
+    /// Appends for a thread whose thread-locals are gone.
+    #[cold]
+    pub(super) fn append_loose(
+        &self,
+        tag: Tag,
+        encode: &mut impl FnMut(&mut Cursor<'_>),
+    ) -> Result<(), Refusal> {
+        self.loose.count::<Together>(|| {
+            if self.is_closed() {
+                return Err(Refusal::Closed);
+            }
+            let written = self.write_common(&mut 0, tag, encode);
+            self.ring(written.bell);
+            written.outcome
+        })
+    }
+}
+
+/// A chunk on loan from the pool, given back unless it is settled.
+struct Loan<'a> {
+    shared: &'a Shared,
+    /// `None` once settled.
+    pen: Option<Pen>,
+}
+
+impl Loan<'_> {
+    /// The chunk takes the place of the one in `slot`, which is sealed.
+    fn settle(mut self, slot: &mut Option<Pen>, owner: Owner) -> Bell {
+        let Some(mut fresh) = self.pen.take() else { return Bell::Silent };
+        let mut ledger = self.shared.ledger.lock();
+        if let Some(old) = slot.take() {
+            ledger.replace(old, &mut fresh, owner, &self.shared.chunks);
+        }
+        *slot = Some(fresh);
+        Bell::after_seal(&ledger)
+    }
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        if let Some(pen) = self.pen.take() {
+            self.shared.ledger.lock().put_back(pen);
+        }
+    }
+}
+
+impl Bell {
+    fn after_seal(ledger: &Ledger) -> Self {
+        if ledger.is_ripe() { Self::Batch } else { Self::Idle }
+    }
+}
+
+impl Written {
+    #[inline]
+    fn committed(bell: Bell) -> Self {
+        Self { outcome: Ok(()), bell }
+    }
+
+    #[inline]
+    fn refused(why: Refusal, bell: Bell) -> Self {
+        Self { outcome: Err(why), bell }
+    }
+}

@@ -1,0 +1,173 @@
+//! The calling thread's side: its writers, one for each pipe it appends to.
+
+use std::cell::{Cell, RefCell};
+use std::sync::{Arc, Weak};
+
+use super::counters::{Alone, Own};
+use super::ledger::Owner;
+use super::pen::Pen;
+use super::shared::Shared;
+use super::{Refusal, Tag};
+use crate::buf::Cursor;
+use crate::sync::shim::thread_local;
+
+thread_local! {
+    /// Whether this thread is inside of a pipe. It has no destructor, so that it works while
+    /// the others run.
+    static BUSY: Cell<bool> = const { Cell::new(false) };
+    static WRITERS: RefCell<Writers> = const { RefCell::new(Writers(Vec::new())) };
+}
+
+/// See [`Pipe::append`](super::Pipe::append).
+#[inline]
+pub(super) fn append(
+    shared: &Arc<Shared>,
+    tag: Tag,
+    encode: &mut impl FnMut(&mut Cursor<'_>),
+) -> Result<(), Refusal> {
+    let Some(_busy) = Busy::enter() else { return shared.refuse_reentrant() };
+    let result =
+        WRITERS.try_with(|writers| writers.borrow_mut().to(shared).append(shared, tag, encode));
+    match result {
+        Ok(outcome) => outcome,
+        Err(_destroyed) => shared.append_loose(tag, encode),
+    }
+}
+
+/// Refuses appends of this thread while it lives: the thread is inside of a pipe, perhaps under
+/// a lock, and an allocator that emits telemetry may bring it here again.
+pub(super) struct Busy {
+    /// What to go back to: some of the pipe's steps nest.
+    before: bool,
+}
+
+impl Busy {
+    /// Unless the thread is busy already.
+    #[inline]
+    fn enter() -> Option<Self> {
+        let busy = Self::hold();
+        (!busy.before).then_some(busy)
+    }
+
+    /// For steps that are no append.
+    #[inline]
+    pub(super) fn hold() -> Self {
+        // Only loom's thread-locals are ever gone; then the thread is past any append.
+        Self { before: BUSY.try_with(|busy| busy.replace(true)).unwrap_or(false) }
+    }
+}
+
+impl Drop for Busy {
+    #[inline]
+    fn drop(&mut self) {
+        let _ = BUSY.try_with(|busy| busy.set(self.before));
+    }
+}
+
+/// The writers of this thread, the one used last in front. There are as many as pipes that it
+/// has appended to and that still exist.
+struct Writers(Vec<Writer>);
+
+impl Writers {
+    #[inline]
+    fn to(&mut self, shared: &Arc<Shared>) -> &mut Writer {
+        if !self.0.first().is_some_and(|writer| writer.is_to(shared)) {
+            self.bring_to_front(shared);
+        }
+        &mut self.0[0]
+    }
+
+    #[cold]
+    fn bring_to_front(&mut self, shared: &Arc<Shared>) {
+        let at = self.0.iter().position(|writer| writer.is_to(shared));
+        let at = at.unwrap_or_else(|| self.add(shared));
+        self.0.swap(0, at);
+    }
+
+    fn add(&mut self, shared: &Arc<Shared>) -> usize {
+        self.0.retain(|writer| writer.pipe.strong_count() > 0);
+        self.0.push(Writer::new(shared));
+        self.0.len() - 1
+    }
+}
+
+impl Drop for Writers {
+    fn drop(&mut self) {
+        // Each writer leaves its pipe in its own drop, which takes locks and may allocate.
+        let _busy = Busy::hold();
+        self.0.clear();
+    }
+}
+
+/// This thread's end of one pipe.
+struct Writer {
+    /// Does not keep the pipe's memory. Its address is the pipe's identity: no other pipe can
+    /// get it as long as this exists.
+    pipe: Weak<Shared>,
+    /// `None` only while leaving.
+    tally: Option<Own>,
+    /// Pen of the thread's own chunk, if it has one.
+    pen: Option<Pen>,
+    /// Sequence of the last chunk that this thread wrote to.
+    last: u64,
+    /// Records appended to the common chunk, up to the number that promotes.
+    common: u32,
+}
+
+impl Writer {
+    fn new(shared: &Arc<Shared>) -> Self {
+        let tally = Some(shared.registry.enter());
+        Self { pipe: Arc::downgrade(shared), tally, pen: None, last: 0, common: 0 }
+    }
+
+    #[inline]
+    fn is_to(&self, shared: &Arc<Shared>) -> bool {
+        self.pipe.as_ptr() == Arc::as_ptr(shared)
+    }
+
+    #[inline]
+    fn append(
+        &mut self,
+        shared: &Shared,
+        tag: Tag,
+        encode: &mut impl FnMut(&mut Cursor<'_>),
+    ) -> Result<(), Refusal> {
+        let Self { tally: Some(tally), pen, last, common, .. } = self else {
+            return shared.append_loose(tag, encode);
+        };
+        tally.count::<Alone>(|| {
+            if shared.is_closed() {
+                return Err(Refusal::Closed);
+            }
+            if pen.is_none() && *common >= shared.config.promote_after {
+                *pen = shared.ledger.lock().claim(Owner::Thread);
+            }
+            let written = if let Some(own) = pen {
+                *last = own.sequence;
+                shared.write(pen, Owner::Thread, tag, encode)
+            } else {
+                let written = shared.write_common(last, tag, encode);
+                *common = common.saturating_add(u32::from(written.outcome.is_ok()));
+                written
+            };
+            shared.ring(written.bell);
+            written.outcome
+        })
+    }
+
+    fn leave(&mut self) {
+        let Some(shared) = self.pipe.upgrade() else { return };
+        if let Some(pen) = self.pen.take() {
+            shared.ledger.lock().leave(pen);
+        }
+        if let Some(tally) = self.tally.take() {
+            shared.registry.leave(tally);
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
