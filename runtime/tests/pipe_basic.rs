@@ -296,9 +296,9 @@ fn a_thread_that_ends_leaves_its_records_and_its_chunk_to_the_next() {
     let (pipe, mut drainer) = pipe(config(8));
     // Four chunks may be private; a hundred threads need one.
     for index in 0..100 {
-        thread::scope(|scope| {
-            scope.spawn(|| put(&pipe, TAG, &[index; 10]).unwrap());
-        });
+        let pipe = pipe.clone();
+        // Joined, because only that waits for the destructors of thread-locals.
+        thread::spawn(move || put(&pipe, TAG, &[index; 10]).unwrap()).join().unwrap();
     }
     let runs = take(&mut drainer);
     assert_eq!(runs.len(), 1, "one chunk, handed on");
