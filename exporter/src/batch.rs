@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::wire::read::Records;
+
 /// When batches are cut. Plain data; each field says what it costs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -238,9 +240,9 @@ fn drop_first(rest: &mut Item, oversize: &mut Oversize) {
 /// `None` if a record within the limits is malformed.
 fn prefix_that_fits(run: &[u8], bytes_max: usize, records_max: u64) -> Option<(usize, u64)> {
     let (mut bytes, mut records) = (0, 0);
-    while records < records_max && bytes < run.len() {
-        let next = bytes + first_record(&run[bytes..])?;
-        if next > bytes_max {
+    for record in Records::new(run) {
+        let next = bytes + record.ok()?.len();
+        if next > bytes_max || records == records_max {
             break;
         }
         (bytes, records) = (next, records + 1);
@@ -251,21 +253,10 @@ fn prefix_that_fits(run: &[u8], bytes_max: usize, records_max: u64) -> Option<(u
 /// Length of the record at the start of `run`, its tag and length included; `None` if there is
 /// no whole record.
 fn first_record(run: &[u8]) -> Option<usize> {
-    let body = run.strip_prefix(&[RECORD_TAG])?;
-    let mut length = 0_u64;
-    for (index, byte) in body.iter().take(LENGTH_BYTES_MAX).enumerate() {
-        length |= u64::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            let total = usize::try_from(length).ok()?.checked_add(index + 2)?;
-            return (total <= run.len()).then_some(total);
-        }
-    }
-    None
+    Some(Records::new(run).next()?.ok()?.len())
 }
 
-/// Tag byte of a record: field 2 (`ScopeSpans.spans`), length-delimited.
-const RECORD_TAG: u8 = 0x12;
-/// Longest length prefix of a record: five varint bytes hold any u32, and no chunk is larger.
+/// Longest length prefix in a request: five varint bytes hold any u32.
 const LENGTH_BYTES_MAX: usize = 5;
 /// Upper bound of what one container costs besides its parts: a tag byte and a length prefix,
 /// and the same again for the resource or scope message inside it.

@@ -162,6 +162,7 @@ fn instead_of(what: &str) -> &'static str {
         "protocol" => "use http/protobuf",
         "compression" => "use none",
         "tls" => "use an http:// endpoint, such as a local collector that adds TLS",
+        "scheme" => "use an http:// endpoint of an OTLP/HTTP receiver",
         _ => "remove it",
     }
 }

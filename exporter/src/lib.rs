@@ -4,6 +4,8 @@
 #[allow(dead_code, reason = "its user, the pipeline, is not joined yet")]
 mod batch;
 #[allow(dead_code, reason = "its user, the pipeline, is not joined yet")]
+mod diagnostics;
+#[allow(dead_code, reason = "its user, the pipeline, is not joined yet")]
 mod encode;
 mod error;
 #[allow(dead_code, reason = "its user, the pipeline, is not joined yet")]
@@ -25,5 +27,6 @@ pub mod internals {
     pub use crate::transport::http1;
 }
 
+pub use self::diagnostics::{Diagnostic, Kind as DiagnosticKind};
 pub use self::error::{BuildError, FlushError, ShutdownError};
 pub use self::stats::{Dropped, Stats};

@@ -10,7 +10,7 @@ use super::*;
 fn record(id: u32, pad: usize) -> Vec<u8> {
     let mut content = id.to_le_bytes().to_vec();
     content.resize(4 + pad, 0xee);
-    let mut out = vec![RECORD_TAG];
+    let mut out = vec![0x12];
     let mut length = content.len();
     while length >= 0x80 {
         out.push(length as u8 | 0x80);
@@ -141,12 +141,14 @@ fn too_many_resources_cut_the_oldest_batch() {
 }
 
 #[test]
-fn a_malformed_run_has_no_first_record() {
-    for bytes in [&[][..], &[0x12], &[0x12, 5, 0], &[0x0a, 0], &[0x12, 0x80, 0x80], &[0x12; 9]] {
-        assert_eq!(first_record(bytes), None, "{bytes:?}");
-    }
-    assert_eq!(first_record(&[0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), None);
-    assert_eq!(first_record(&[0x12, 0, 0x12]), Some(2));
+fn a_run_is_split_between_records_and_nowhere_else() {
+    let run = [record(1, 0), record(2, 200), record(3, 0)].concat();
+    let first = record(1, 0).len();
+    assert_eq!(prefix_that_fits(&run, run.len(), 9), Some((run.len(), 3)));
+    assert_eq!(prefix_that_fits(&run, run.len() - 1, 9), Some((first + record(2, 200).len(), 2)));
+    assert_eq!(prefix_that_fits(&run, run.len(), 1), Some((first, 1)));
+    assert_eq!(prefix_that_fits(&run, first - 1, 9), Some((0, 0)));
+    assert_eq!(prefix_that_fits(&run[..first + 1], run.len(), 9), None);
 }
 
 fn all_ids(batch: &Batch) -> Vec<u32> {

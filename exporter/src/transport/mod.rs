@@ -1,3 +1,12 @@
-//! Carrying requests to a collector: the codec and the rules are pure, the client drives them.
+//! Carrying requests to a collector.
+//!
+//! What can be decided without a socket is pure: where an endpoint string points (`endpoint`),
+//! the bytes of HTTP/1.1 ([`http1`]), what an answer means (`verdict`). What needs one drives
+//! those: `connect` and `client`. There is no pool: each of the exporter's lanes owns a client,
+//! and a client keeps one connection.
 
+pub(crate) mod client;
+mod connect;
+pub(crate) mod endpoint;
 pub mod http1;
+mod verdict;

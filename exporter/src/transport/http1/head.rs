@@ -16,26 +16,31 @@ impl RequestHead {
     ///
     /// `host` is what the `Host` header shows (with the port unless it is 80), `target` the path
     /// and query. A `user-agent` among `headers` goes in front of spanwire's own, as the OTLP
-    /// exporter specification allows for products; a repeated name is sent repeatedly.
-    ///
-    /// # Errors
-    ///
-    /// A header that the codec itself decides (framing, connection, content) is refused: sent
-    /// twice it would make the request mean two things.
-    pub fn new(
-        host: &str,
-        target: &str,
-        headers: &[(HeaderName, HeaderValue)],
-    ) -> Result<Self, HeadError> {
+    /// exporter specification allows for products; a repeated name is sent repeatedly. Headers
+    /// that [`RequestHead::check`] refuses are left out: sent twice, they would make the request
+    /// mean two things.
+    pub fn new(host: &str, target: &str, headers: &[(HeaderName, HeaderValue)]) -> Self {
         let mut head = format!("POST {target} HTTP/1.1\r\nhost: {host}\r\n").into_bytes();
         put(&mut head, "user-agent", user_agent(headers));
         put(&mut head, "content-type", CONTENT_TYPE);
-        for (name, value) in headers.iter().filter(|(name, _)| *name != USER_AGENT) {
-            refuse_reserved(name)?;
-            put(&mut head, name.as_str(), value.as_bytes());
+        let is_other = |name: &HeaderName| *name != USER_AGENT && Self::check(name).is_ok();
+        for (name, value) in headers.iter().filter(|(name, _)| is_other(name)) {
+            put(&mut head, name.as_str(), value);
         }
         head.extend_from_slice(b"content-length: ");
-        Ok(Self { prefix: head.into() })
+        Self { prefix: head.into() }
+    }
+
+    /// Checks that a header is the user's to set.
+    ///
+    /// # Errors
+    ///
+    /// The codec decides this header itself: framing, connection, content.
+    pub fn check(name: &HeaderName) -> Result<(), HeadError> {
+        match RESERVED.contains(&name.as_str()) {
+            true => Err(HeadError { name: name.clone() }),
+            false => Ok(()),
+        }
     }
 
     /// The head of a request whose body has `content_length` bytes, in two parts for a vectored
@@ -67,13 +72,6 @@ pub struct HeadError {
 impl fmt::Display for HeadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the exporter sets {} itself; remove it from the headers", self.name)
-    }
-}
-
-fn refuse_reserved(name: &HeaderName) -> Result<(), HeadError> {
-    match RESERVED.contains(&name.as_str()) {
-        true => Err(HeadError { name: name.clone() }),
-        false => Ok(()),
     }
 }
 

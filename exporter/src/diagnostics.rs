@@ -1,0 +1,201 @@
+//! What the exporter tells its user while it runs: rate-limited, to a handler of the user's.
+//!
+//! An exporter must not flood the log that it may itself be exporting: at most one diagnostic of
+//! a kind is delivered in [`INTERVAL`], and the next one says how many were left out.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Something that the user of an exporter may want to know.
+///
+/// # Examples
+///
+/// ```
+/// fn log(diagnostic: &spanwire::Diagnostic) {
+///     eprintln!("telemetry: {diagnostic} ({} more)", diagnostic.suppressed);
+/// }
+/// # let _: fn(&spanwire::Diagnostic) = log;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Diagnostic {
+    /// What it is about; the rate is limited for each kind on its own.
+    pub kind: Kind,
+    /// What happened, whose fault it is and what to do; one line, without header values.
+    pub message: String,
+    /// Diagnostics of this kind left out since the last one delivered.
+    pub suppressed: u64,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match self.suppressed {
+            0 => Ok(()),
+            count => write!(f, " ({count} like it were not shown)"),
+        }
+    }
+}
+
+/// Kinds of diagnostics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The configuration has something odd that was ignored.
+    Configuration,
+    /// io_uring is not in use although it was considered.
+    Driver,
+    /// Producers are faster than delivery: records are dropped.
+    BufferFull,
+    /// A record is too large to be sent: it is dropped.
+    Oversize,
+    /// The collector cannot be reached or asks for later attempts; they go on.
+    ExportFailing,
+    /// The collector takes data again.
+    ExportRecovered,
+    /// The collector refused a request for good: its records are dropped.
+    Refused,
+    /// The collector did not keep some records of a request, or had a remark.
+    PartialSuccess,
+    /// The retry budget of a request is spent: its records are dropped.
+    RetriesExhausted,
+    /// The exporter's thread died: nothing is delivered any more.
+    Died,
+}
+
+/// Receives diagnostics, on whatever thread notices them; it should return soon.
+pub(crate) type Handler = Arc<dyn Fn(&Diagnostic) + Send + Sync>;
+
+/// Delivers diagnostics to a handler at a bounded rate.
+#[derive(Clone)]
+pub(crate) struct Diagnostics {
+    handler: Handler,
+    limiter: Arc<Mutex<Limiter>>,
+}
+
+impl Diagnostics {
+    /// Delivers to `handler`.
+    pub(crate) fn new(handler: Handler) -> Self {
+        Self { handler, limiter: Arc::default() }
+    }
+
+    /// Delivers `message` unless one of its kind was delivered within [`INTERVAL`] before `now`.
+    ///
+    /// A handler that panics loses this diagnostic, no more.
+    pub(crate) fn report(&self, kind: Kind, message: &str, now: Instant) {
+        let admitted = self.limiter.lock().unwrap_or_else(PoisonError::into_inner).admit(kind, now);
+        let Some(suppressed) = admitted else { return };
+        let diagnostic = Diagnostic { kind, message: message.to_owned(), suppressed };
+        // The lock is released: a handler may end a span, which may report in turn.
+        let _ = catch_unwind(AssertUnwindSafe(|| (self.handler)(&diagnostic)));
+    }
+}
+
+impl Default for Diagnostics {
+    /// Writes one line to stderr for each diagnostic.
+    fn default() -> Self {
+        Self::new(Arc::new(print))
+    }
+}
+
+impl fmt::Debug for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Diagnostics").finish_non_exhaustive()
+    }
+}
+
+/// Decides which diagnostics are delivered (pure: the caller brings the clock).
+#[derive(Debug, Default)]
+struct Limiter {
+    /// One entry for each kind that ever occurred.
+    seen: Vec<Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    kind: Kind,
+    delivered: Instant,
+    suppressed: u64,
+}
+
+impl Limiter {
+    /// `Some` if a diagnostic of `kind` is to be delivered at `now`, with the number of those
+    /// left out before it.
+    fn admit(&mut self, kind: Kind, now: Instant) -> Option<u64> {
+        let Some(seen) = self.seen.iter_mut().find(|seen| seen.kind == kind) else {
+            self.seen.push(Seen { kind, delivered: now, suppressed: 0 });
+            return Some(0);
+        };
+        if now.saturating_duration_since(seen.delivered) < INTERVAL {
+            seen.suppressed = seen.suppressed.saturating_add(1);
+            return None;
+        }
+        seen.delivered = now;
+        Some(std::mem::take(&mut seen.suppressed))
+    }
+}
+
+/// The default handler. Unlike `eprintln!` it does not panic if stderr is closed.
+fn print(diagnostic: &Diagnostic) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "spanwire: {diagnostic}");
+}
+
+/// At most one diagnostic of a kind in this time.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_a_kind_is_delivered_in_an_interval_and_the_next_counts_the_rest() {
+        let mut limiter = Limiter::default();
+        let start = Instant::now();
+        assert_eq!(limiter.admit(Kind::Refused, start), Some(0));
+        assert_eq!(limiter.admit(Kind::Refused, start), None);
+        assert_eq!(limiter.admit(Kind::Oversize, start), Some(0));
+        let almost = start + INTERVAL - Duration::from_nanos(1);
+        assert_eq!(limiter.admit(Kind::Refused, almost), None);
+        assert_eq!(limiter.admit(Kind::Refused, start + INTERVAL), Some(2));
+        assert_eq!(limiter.admit(Kind::Refused, start + INTERVAL * 2), Some(0));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_suppresses_and_does_not_panic() {
+        let mut limiter = Limiter::default();
+        let later = Instant::now() + INTERVAL * 2;
+        assert_eq!(limiter.admit(Kind::Died, later), Some(0));
+        assert_eq!(limiter.admit(Kind::Died, later - INTERVAL), None);
+    }
+
+    #[test]
+    fn a_handler_may_report_and_may_panic() {
+        let slot: Arc<Mutex<Option<Diagnostics>>> = Arc::default();
+        let log: Arc<Mutex<Vec<Diagnostic>>> = Arc::default();
+        let (slot_of_handler, log_of_handler) = (Arc::clone(&slot), Arc::clone(&log));
+        let diagnostics = Diagnostics::new(Arc::new(move |diagnostic| {
+            log_of_handler.lock().unwrap().push(diagnostic.clone());
+            let inner = slot_of_handler.lock().unwrap().take();
+            if let Some(inner) = inner {
+                inner.report(Kind::Driver, "from the handler", Instant::now());
+                panic!("a handler's bug");
+            }
+        }));
+        *slot.lock().unwrap() = Some(diagnostics.clone());
+        diagnostics.report(Kind::Refused, "first", Instant::now());
+        diagnostics.report(Kind::BufferFull, "second", Instant::now());
+        let log = log.lock().unwrap();
+        let messages: Vec<_> = log.iter().map(|diagnostic| &*diagnostic.message).collect();
+        assert_eq!(messages, ["first", "from the handler", "second"]);
+    }
+
+    #[test]
+    fn a_diagnostic_says_how_many_were_left_out() {
+        let diagnostic =
+            Diagnostic { kind: Kind::Refused, message: "refused".into(), suppressed: 3 };
+        assert_eq!(diagnostic.to_string(), "refused (3 like it were not shown)");
+    }
+}

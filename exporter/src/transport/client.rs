@@ -1,0 +1,196 @@
+//! Drives the codec over a socket: one request at a time, over one connection that is kept.
+//!
+//! Runs on a worker of the runtime. Sending and receiving overlap, so an answer that comes
+//! before the request is sent (a 413, say) is heard instead of being lost to a broken pipe.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use spanwire_runtime::net::TcpStream;
+use spanwire_runtime::time::timeout_at;
+
+use super::connect::connect;
+use super::endpoint::Endpoint;
+use super::http1::{Progress, RequestHead, Response, ResponseLimits, ResponseReader};
+use super::verdict::{Cut, judge, judge_cut};
+use crate::model::{Outcome, Payload};
+
+/// Sends requests to one endpoint, one after another.
+pub(crate) struct Client {
+    endpoint: Endpoint,
+    head: RequestHead,
+    limits: ResponseLimits,
+    /// A connection that may carry the next request; absent while one is under way.
+    idle: Option<Idle>,
+    /// What the attempt that is under way has come to. It is kept here and not in the attempt's
+    /// future, so that what is known outlives a deadline.
+    progress: Attempt,
+    /// The receive buffer, reused; it is lent out while a receive is under way.
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    stream: TcpStream,
+    since: Instant,
+}
+
+/// How far an attempt has come.
+#[derive(Debug)]
+struct Attempt {
+    busy_with: &'static str,
+    reader: ResponseReader,
+}
+
+impl Client {
+    /// A client of `endpoint` that sends `headers` with each request. Headers that
+    /// [`RequestHead::check`] refuses are left out.
+    pub(crate) fn new(endpoint: Endpoint, headers: &[(HeaderName, HeaderValue)]) -> Self {
+        let head = RequestHead::new(&endpoint.authority, &endpoint.target, headers);
+        let limits = ResponseLimits::default();
+        let progress = Attempt::new(limits);
+        Self { endpoint, head, limits, idle: None, progress, buffer: Vec::new() }
+    }
+
+    /// Sends `payload` once and says what came of it, by `deadline` at the latest (`None` is no
+    /// limit): resolving, connecting, sending and receiving together.
+    pub(crate) async fn attempt(
+        &mut self,
+        payload: &Payload,
+        deadline: Option<Instant>,
+    ) -> Outcome {
+        self.progress = Attempt::new(self.limits);
+        let ended = match deadline {
+            None => Some(self.exchange(payload).await),
+            Some(deadline) => timeout_at(deadline, self.exchange(payload)).await.ok(),
+        };
+        ended.unwrap_or_else(|| {
+            // The exchange was dropped, and its connection with it.
+            let cut = Cut::TimedOut(self.progress.busy_with);
+            judge_cut(&cut, self.take_response(), payload.records, SystemTime::now())
+        })
+    }
+
+    async fn exchange(&mut self, payload: &Payload) -> Outcome {
+        let stream = match self.take_idle() {
+            Some(stream) => stream,
+            None => {
+                self.progress.busy_with = "connecting";
+                match connect(&self.endpoint).await {
+                    Ok(stream) => stream,
+                    Err(why) => return Outcome::retry(why),
+                }
+            }
+        };
+        let ended = self.talk(&stream, payload).await;
+        let response = self.take_response();
+        let now = SystemTime::now();
+        match (ended, response) {
+            (Ok(is_sent), Some(response)) => {
+                let outcome = judge(&response, payload.records, now);
+                self.keep(stream, &response, is_sent);
+                outcome
+            }
+            (Ok(_), None) => judge_cut(&Cut::Lost(String::new()), None, payload.records, now),
+            (Err(cut), response) => judge_cut(&cut, response, payload.records, now),
+        }
+    }
+
+    /// Sends the request and receives the whole answer; true if the whole request was sent.
+    async fn talk(&mut self, stream: &TcpStream, payload: &Payload) -> Result<bool, Cut> {
+        self.progress.busy_with = "sending the request or waiting for the answer";
+        let mut send = pin!(stream.send_all(self.request(payload)));
+        let mut sent: Option<io::Result<()>> = None;
+        loop {
+            self.buffer.clear();
+            self.buffer.reserve(RECEIVE_BYTES);
+            let mut receive = pin!(stream.recv(std::mem::take(&mut self.buffer)));
+            let (received, buffer) = poll_fn(|cx| {
+                if sent.is_none()
+                    && let Poll::Ready(result) = send.as_mut().poll(cx)
+                {
+                    sent = Some(result);
+                }
+                receive.as_mut().poll(cx)
+            })
+            .await;
+            self.buffer = buffer;
+            if self.take_in(received, sent.as_ref())? == Progress::Done {
+                return Ok(matches!(sent, Some(Ok(()))));
+            }
+        }
+    }
+
+    /// The request in the pieces of a vectored send; nothing of the body is copied.
+    fn request(&self, payload: &Payload) -> Vec<Bytes> {
+        let mut parts = Vec::with_capacity(HEAD_PARTS + payload.parts.len());
+        parts.extend(self.head.render(payload.bytes));
+        parts.extend(payload.parts.iter().cloned());
+        parts
+    }
+
+    /// Feeds the codec. If nothing was received because the connection is lost, an error of
+    /// sending tells more than the one of receiving.
+    fn take_in(
+        &mut self,
+        received: io::Result<usize>,
+        sent: Option<&io::Result<()>>,
+    ) -> Result<Progress, Cut> {
+        let reader = &mut self.progress.reader;
+        let has_begun = reader.has_begun();
+        let progress = match received {
+            Err(error) => return Err(Cut::Lost(error.to_string())),
+            Ok(0) => reader.end_of_stream(),
+            Ok(_) => reader.feed(&self.buffer),
+        };
+        progress.map_err(|error| match sent {
+            Some(Err(error)) if !has_begun => Cut::Lost(error.to_string()),
+            _ => Cut::Broken(error),
+        })
+    }
+
+    fn take_response(&mut self) -> Option<Response> {
+        let fresh = ResponseReader::new(self.limits);
+        std::mem::replace(&mut self.progress.reader, fresh).into_response()
+    }
+
+    /// The kept connection, unless the peer has closed it meanwhile (H13).
+    fn take_idle(&mut self) -> Option<TcpStream> {
+        let idle = self.idle.take()?;
+        let is_fresh = idle.since.elapsed() < UNCHECKED_LIMIT;
+        (is_fresh || !idle.stream.is_stale()).then_some(idle.stream)
+    }
+
+    /// Keeps the connection for the next request, if the peer and the codec allow it.
+    fn keep(&mut self, stream: TcpStream, response: &Response, is_sent: bool) {
+        if is_sent && response.close.is_none() {
+            self.idle = Some(Idle { stream, since: Instant::now() });
+        }
+    }
+}
+
+impl Attempt {
+    fn new(limits: ResponseLimits) -> Self {
+        Self { busy_with: "resolving the host", reader: ResponseReader::new(limits) }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+/// Room for one receive: answers of collectors are some hundred bytes.
+const RECEIVE_BYTES: usize = 4 << 10;
+/// Parts of a rendered head.
+const HEAD_PARTS: usize = 2;
+/// A connection that was used less than this ago is used again without a look at it: the look is
+/// a system call, and a peer that closes so soon is found out by the request itself.
+const UNCHECKED_LIMIT: Duration = Duration::from_secs(1);

@@ -1,0 +1,232 @@
+//! Where requests go: an endpoint as the OTLP exporter specification understands it.
+
+use http::Uri;
+use http::uri::{Authority, PathAndQuery};
+
+use crate::error::BuildError;
+
+/// What an endpoint string means (exporter.md, "Endpoint URLs for OTLP/HTTP").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// A base URL for all signals: the signal's path is appended.
+    Base,
+    /// The URL of one signal: used as it is, and `/` if it has no path.
+    Signal,
+}
+
+/// An endpoint that requests can be sent to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// What is resolved and connected to; an IPv6 literal has no brackets.
+    pub(crate) host: String,
+    /// The TCP port.
+    pub(crate) port: u16,
+    /// The `Host` header: with brackets, and with the port unless it is the default.
+    pub(crate) authority: String,
+    /// Path and query, as they go into the request line.
+    pub(crate) target: String,
+}
+
+impl Endpoint {
+    /// Reads the traces endpoint `value`, which came from `source_name`.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Unsupported`] if it names what this build has not, such as https;
+    /// [`BuildError::InvalidEndpoint`] if it is no URL that can be sent to.
+    pub(crate) fn parse(
+        value: &str,
+        scope: Scope,
+        source_name: &'static str,
+    ) -> Result<Self, BuildError> {
+        let invalid = |why: &str| invalid(value, source_name, why);
+        let trimmed = value.trim();
+        check_scheme(trimmed, source_name)?;
+        let uri: Uri = trimmed.parse().map_err(|error| invalid(&format!("{error}")))?;
+        let authority = uri.authority().ok_or_else(|| invalid("it has no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(invalid("a user name or password belongs into a header, not into the URL"));
+        }
+        let port = port(authority).map_err(invalid)?;
+        let host = authority.host();
+        if host.is_empty() {
+            return Err(invalid("it has no host"));
+        }
+        Ok(Self {
+            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            port,
+            authority: if port == DEFAULT_PORT { host.into() } else { format!("{host}:{port}") },
+            target: target(uri.path_and_query(), scope),
+        })
+    }
+}
+
+/// Refuses what is known and not supported with its own error, before anything else is said.
+fn check_scheme(value: &str, source_name: &'static str) -> Result<(), BuildError> {
+    let why = match value.split_once(':') {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") && rest.starts_with("//") => {
+            return Ok(());
+        }
+        Some((scheme, _)) if is_one_of(scheme, &["https"]) => {
+            let value = redacted(value);
+            return Err(BuildError::Unsupported { what: "tls", value, source_name });
+        }
+        Some((scheme, _)) if is_one_of(scheme, &["unix", "grpc", "grpcs"]) => {
+            let value = redacted(value);
+            return Err(BuildError::Unsupported { what: "scheme", value, source_name });
+        }
+        _ => "it does not begin with http://",
+    };
+    Err(invalid(value, source_name, why))
+}
+
+fn is_one_of(scheme: &str, names: &[&str]) -> bool {
+    names.iter().any(|name| scheme.eq_ignore_ascii_case(name))
+}
+
+/// The port: 80 if there is none, as for any http URL.
+fn port(authority: &Authority) -> Result<u16, &'static str> {
+    // Not `Authority::port`: it takes a port that is no u16 for none.
+    match authority.as_str()[authority.host().len()..].strip_prefix(':') {
+        None => Ok(DEFAULT_PORT),
+        Some(digits) => match digits.parse() {
+            Ok(0) => Err("port 0 cannot be connected to"),
+            Ok(port) => Ok(port),
+            Err(_) => Err("the port is not a number from 1 to 65535"),
+        },
+    }
+}
+
+/// What follows the authority; for a base URL with the signal's path at the end of its path.
+fn target(given: Option<&PathAndQuery>, scope: Scope) -> String {
+    let path = given.map_or("/", |given| given.path());
+    let query = given.and_then(|given| given.query());
+    let path = match scope {
+        Scope::Signal if path.is_empty() => "/".to_owned(),
+        Scope::Signal => path.to_owned(),
+        Scope::Base => format!("{}/{TRACES_PATH}", path.trim_end_matches('/')),
+    };
+    match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    }
+}
+
+fn invalid(value: &str, source_name: &'static str, why: &str) -> BuildError {
+    BuildError::InvalidEndpoint { value: redacted(value), source_name, why: why.to_owned() }
+}
+
+/// `value` without what stands before an `@` in its authority: that may be a password.
+fn redacted(value: &str) -> String {
+    let start = value.find("://").map_or(0, |index| index + 3);
+    let authority = value[start..].split(['/', '?', '#']).next().unwrap_or_default();
+    match authority.rfind('@') {
+        Some(at) => format!("{}***{}", &value[..start], &value[start + at..]),
+        None => value.to_owned(),
+    }
+}
+
+/// Port of an http URL that names none.
+const DEFAULT_PORT: u16 = 80;
+/// Default path of traces (H2), relative to a base URL.
+const TRACES_PATH: &str = "v1/traces";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(value: &str, scope: Scope) -> Result<Endpoint, BuildError> {
+        Endpoint::parse(value, scope, "TEST")
+    }
+
+    #[test]
+    fn a_base_url_gets_the_path_of_the_signal_with_one_slash_between() {
+        for (value, target) in [
+            ("http://h", "/v1/traces"),
+            ("http://h/", "/v1/traces"),
+            ("http://h/mycollector", "/mycollector/v1/traces"),
+            ("http://h/mycollector/", "/mycollector/v1/traces"),
+            ("http://h/a//", "/a/v1/traces"),
+            ("http://h?tenant=1", "/v1/traces?tenant=1"),
+        ] {
+            assert_eq!(parse(value, Scope::Base).unwrap().target, target, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_url_of_a_signal_is_used_as_it_is() {
+        for (value, target) in [
+            ("http://h", "/"),
+            ("http://h/", "/"),
+            ("http://h/a/", "/a/"),
+            ("http://h/a?b=c", "/a?b=c"),
+            ("HTTP://h/v1/traces", "/v1/traces"),
+        ] {
+            assert_eq!(parse(value, Scope::Signal).unwrap().target, target, "{value}");
+        }
+    }
+
+    #[test]
+    fn host_and_port_are_honoured_and_ipv6_literals_lose_their_brackets_for_the_resolver() {
+        for (value, host, port, authority) in [
+            ("http://h", "h", 80, "h"),
+            ("http://h:80/", "h", 80, "h"),
+            (" http://localhost:4318 ", "localhost", 4318, "localhost:4318"),
+            ("http://[::1]:4318", "::1", 4318, "[::1]:4318"),
+            ("http://[fe80::2]", "fe80::2", 80, "[fe80::2]"),
+            ("http://127.0.0.1:1", "127.0.0.1", 1, "127.0.0.1:1"),
+        ] {
+            let endpoint = parse(value, Scope::Base).unwrap();
+            let found = (&*endpoint.host, endpoint.port, &*endpoint.authority);
+            assert_eq!(found, (host, port, authority), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_this_build_has_not_is_refused_by_name() {
+        for (value, expected) in
+            [("https://h", "tls"), ("unix:///x", "scheme"), ("grpc://h", "scheme")]
+        {
+            match parse(value, Scope::Base) {
+                Err(BuildError::Unsupported { what, value: shown, source_name }) => {
+                    assert_eq!((what, &*shown, source_name), (expected, value, "TEST"));
+                }
+                other => panic!("{value}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_sent_to_is_an_error() {
+        for value in [
+            "",
+            "h",
+            "localhost:4318",
+            "h:4318/v1",
+            "http:h",
+            "http://",
+            "http:///x",
+            "ftp://h",
+            "http://h:0",
+            "http://h:",
+            "http://h:65536",
+            "http://h:x",
+            "http://h h",
+            "http://[::1",
+            "http://u:p@h",
+            "http://:80",
+            "http://h/\u{7f}",
+        ] {
+            let error = parse(value, Scope::Base).expect_err(value);
+            assert!(matches!(error, BuildError::InvalidEndpoint { .. }), "{value}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_shows_no_password() {
+        for value in ["http://user:secret@h", "https://user:secret@h/x@y", "ftp://secret@h"] {
+            let text = parse(value, Scope::Base).unwrap_err().to_string();
+            assert!(!text.contains("secret") && text.contains("@h"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What an answer means: the OTLP/HTTP rules H6 to H15 as pure functions.
+//!
+//! | answer | meaning |
+//! |---|---|
+//! | any 2xx | delivered; `partial_success` in its body says what was not kept |
+//! | 429, 502, 503, 504 | try again, not before `Retry-After` |
+//! | any other | refused: sending it again is forbidden (H9), redirects are not followed |
+//! | a 2xx head, then nothing | delivered: the peer has taken the request |
+//! | no head | try again: whether the peer took it is unknown |
+//!
+//! Source: opentelemetry-proto, docs/specification.md, "OTLP/HTTP Response".
+
+use std::time::{Duration, SystemTime};
+
+use super::http1::{Response, ResponseError};
+use crate::model::{Failure, Outcome, Phase};
+use crate::wire::response::{PartialSuccess, RpcStatus};
+
+/// Why an answer did not come whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// The connection was lost; in the operating system's words.
+    Lost(String),
+    /// The attempt's time was up; what it was busy with.
+    TimedOut(&'static str),
+    /// What came is no acceptable response.
+    Broken(ResponseError),
+}
+
+/// What a whole answer to a request with `sent` records means at `now`.
+pub(crate) fn judge(response: &Response, sent: u64, now: SystemTime) -> Outcome {
+    match response.status {
+        200..=299 => delivered(response, sent),
+        429 | 502..=504 => Outcome::Retry {
+            not_before: response.retry_after.as_deref().and_then(|value| wait(value, now)),
+            why: Failure::answer(response.status, error_text(response)),
+        },
+        status => Outcome::Refused { why: Failure::answer(status, error_text(response)) },
+    }
+}
+
+/// What an answer means that was cut; `partial` is what is known of it, if its head had come.
+pub(crate) fn judge_cut(
+    cut: &Cut,
+    partial: Option<Response>,
+    sent: u64,
+    now: SystemTime,
+) -> Outcome {
+    let Some(mut response) = partial else { return judge_headless(cut) };
+    if *cut == Cut::Broken(ResponseError::BodyTooLarge) {
+        // H6: not retryable, whatever the status.
+        let why = Failure { status: Some(response.status), ..broken(ResponseError::BodyTooLarge) };
+        return Outcome::Refused { why };
+    }
+    // Half a message says nothing; the status says enough.
+    response.body.clear();
+    match judge(&response, sent, now) {
+        Outcome::Delivered { rejected, .. } => {
+            let text =
+                format!("the collector took the data, but its answer was cut: {}", cut.text());
+            Outcome::Delivered { rejected, warning: Some(text) }
+        }
+        other => other,
+    }
+}
+
+fn judge_headless(cut: &Cut) -> Outcome {
+    match cut {
+        Cut::Lost(_) | Cut::Broken(ResponseError::Truncated) => {
+            Outcome::retry(Failure::new(Phase::Exchange, cut.text()))
+        }
+        Cut::TimedOut(_) => Outcome::retry(Failure::new(Phase::Timeout, cut.text())),
+        Cut::Broken(error) => Outcome::Refused { why: broken(*error) },
+    }
+}
+
+fn broken(error: ResponseError) -> Failure {
+    Failure::new(Phase::Protocol, error.to_string())
+}
+
+impl Cut {
+    fn text(&self) -> String {
+        match self {
+            Self::Lost(message) => message.clone(),
+            Self::TimedOut(busy_with) => format!("time was up while {busy_with}"),
+            Self::Broken(error) => error.to_string(),
+        }
+    }
+}
+
+/// A success, with what its body says. An empty body is full success, an unreadable one too.
+fn delivered(response: &Response, sent: u64) -> Outcome {
+    if response.body.is_empty() {
+        return Outcome::Delivered { rejected: 0, warning: None };
+    }
+    let Some(partial) = protobuf(response).and_then(|body| PartialSuccess::read(body).ok()) else {
+        let status = response.status;
+        let text = format!("the collector answered {status} with a body that is no OTLP message");
+        return Outcome::Delivered { rejected: 0, warning: Some(text) };
+    };
+    // A peer can reject no more than it was sent, and not less than nothing.
+    let rejected = u64::try_from(partial.rejected).unwrap_or(0).min(sent);
+    let message = one_line(&partial.message);
+    let warning = match (rejected, message.is_empty()) {
+        (0, true) => None,
+        (0, false) => Some(format!("the collector remarks: {message}")),
+        (_, true) => Some(format!("the collector rejected {rejected} of {sent} records")),
+        (_, false) => {
+            Some(format!("the collector rejected {rejected} of {sent} records: {message}"))
+        }
+    };
+    Outcome::Delivered { rejected, warning }
+}
+
+/// What the body of an error says: a `google.rpc.Status` (H8), or the text of a proxy.
+fn error_text(response: &Response) -> String {
+    match protobuf(response).and_then(|body| RpcStatus::read(body).ok()) {
+        Some(status) => one_line(&status.message),
+        None => {
+            let start = &response.body[..response.body.len().min(TEXT_BYTES_MAX)];
+            one_line(&String::from_utf8_lossy(start))
+        }
+    }
+}
+
+/// The body, unless its type says that it is something else than protobuf.
+fn protobuf(response: &Response) -> Option<&[u8]> {
+    let is_protobuf = response.content_type.as_ref().is_none_or(|value| {
+        let kind = value.split(|byte| *byte == b';').next().unwrap_or_default();
+        PROTOBUF_TYPES.iter().any(|name| kind.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
+    });
+    is_protobuf.then_some(&*response.body)
+}
+
+/// `text` without line breaks and other control characters: it goes into somebody's log.
+fn one_line(text: &str) -> String {
+    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// The wait that a `Retry-After` asks for: seconds or a date (RFC 9110, section 10.2.3).
+fn wait(value: &[u8], now: SystemTime) -> Option<Duration> {
+    let value = std::str::from_utf8(value).ok()?.trim();
+    let asked = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // Digits that no u64 holds mean a very long time too.
+        Duration::from_secs(value.parse().unwrap_or(u64::MAX))
+    } else {
+        let at = httpdate::parse_http_date(value).ok()?;
+        at.duration_since(now).unwrap_or(Duration::ZERO)
+    };
+    Some(asked.min(RETRY_AFTER_MAX))
+}
+
+/// No `Retry-After` is believed beyond this. A longer one is a mistake, and would silence an
+/// exporter without a retry budget.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest piece of a body that is not protobuf in a diagnostic.
+const TEXT_BYTES_MAX: usize = 256;
+/// Content types of protobuf bodies: the one of OTLP (H3), and the registered one.
+const PROTOBUF_TYPES: [&str; 2] = ["application/x-protobuf", "application/protobuf"];
+
+#[cfg(test)]
+mod tests;
