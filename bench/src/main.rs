@@ -1,2 +1,5 @@
 //! The `spanwire` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    spanwire_bench::main()
+}

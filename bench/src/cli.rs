@@ -1,0 +1,88 @@
+//! The command line, and the exit code: 0 when all went well and nothing was lost, 1 otherwise, 2 for wrong arguments.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use serde_json::Value;
+
+use crate::{compare, demo, load, report::Summary, sink};
+
+/// OpenTelemetry export with a runtime of its own: see it work, load it, compare it
+#[derive(Clone, Debug, Parser)]
+#[command(name = "spanwire", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; `demo` when nothing is named.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The options of `demo`, so that the default command takes them too.
+    #[command(flatten)]
+    pub demo: demo::Options,
+}
+
+/// The subcommands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Drive a real HTTP service and export its spans to a collector in this process (the default)
+    ///
+    /// With OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT set, exports there instead.
+    /// SPANWIRE_IO=auto|uring|epoll chooses the driver.
+    Demo(demo::Options),
+    /// Emit synthetic spans, flat out or at a rate, to an endpoint or to a sink of its own
+    Load(load::Options),
+    /// Receive OTLP/HTTP traces and count them; ends with its standard input, or by a signal
+    Sink(sink::Options),
+    /// Measure spanwire beside other exporters (build with `--features rivals`)
+    #[command(subcommand)]
+    Compare(compare::Command),
+    /// One row of a comparison; started by `compare`.
+    #[command(hide = true)]
+    CompareChild(compare::ChildOptions),
+}
+
+/// Parses the arguments of the process and runs.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command.unwrap_or(Command::Demo(cli.demo))) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("spanwire: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether nothing was lost.
+fn run(command: Command) -> Result<bool, String> {
+    match command {
+        Command::Demo(options) => conclude(&demo::run(&options)?, options.json),
+        Command::Load(options) => conclude(&load::run(&options)?, options.json),
+        Command::Sink(options) => sink::run(&options).map(|()| true),
+        Command::Compare(compare::Command::Export(options)) => {
+            let comparison = compare::run(&options)?;
+            print(&comparison, options.json.then(|| comparison.to_json()))?;
+            Ok(comparison.lost() == 0)
+        }
+        Command::CompareChild(options) => {
+            print(&compare::run_child(&options)?.to_json(), None)?;
+            Ok(true)
+        }
+    }
+}
+
+fn conclude(summary: &Summary, json: bool) -> Result<bool, String> {
+    print(summary, json.then(|| summary.to_json()))?;
+    Ok(summary.lost() == 0)
+}
+
+/// The text for people, then the object for tools as the last line.
+fn print(text: &impl std::fmt::Display, json: Option<Value>) -> Result<(), String> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")
+        .and_then(|()| json.map_or(Ok(()), |json| writeln!(out, "{json}")))
+        .and_then(|()| out.flush())
+        .map_err(|error| format!("cannot write to stdout: {error}"))
+}

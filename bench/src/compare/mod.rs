@@ -1,0 +1,42 @@
+//! `spanwire compare`: spanwire beside other exporters, each row in a process of its own.
+//!
+//! ```text
+//! compare ──▶ one `spanwire sink` for all
+//!    └──────▶ `spanwire compare-child --peer X` again and again, in random order, one at a time
+//! ```
+//!
+//! What is the same for all: the span ([`crate::span`]), the producers ([`crate::drive`]), the sink, the allocator, the
+//! warm-up, and the limit of outstanding spans, at which a producer pauses so that nobody needs to drop. What is measured
+//! and how is said in [`child`].
+
+use serde_json::Value;
+
+pub use child::{ChildOptions, Row, run as run_child};
+pub use export::{Comparison, Mode, Options, run};
+
+pub mod child;
+mod export;
+mod program;
+pub mod table;
+
+/// What can be compared.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Spans from the OpenTelemetry SDK to a receiver: cost and throughput of the exporters
+    Export(Options),
+}
+
+/// The allocator that all rows run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Allocator {
+    /// The system's, that of the C library.
+    #[default]
+    Glibc,
+    /// mimalloc.
+    Mimalloc,
+}
+
+/// A number that a child process wrote under `key`.
+fn number(value: &Value, key: &str) -> Result<f64, String> {
+    value[key].as_f64().ok_or_else(|| format!("a row lacks {key:?}: {value}"))
+}

@@ -1,0 +1,35 @@
+//! The `spanwire` command: a demonstration, a load, a receiver, and a comparison with other exporters.
+//!
+//! In scope: everything that shows what spanwire does and measures what it costs. Out of scope: anything that an
+//! application links; this package is not published.
+//!
+//! ```text
+//! demo     a real service ── spanwire ──▶ collector.rs      one process, counts from both ends
+//! load     drive.rs ── spanwire ──▶ a sink process          figures of the exporter alone
+//! compare  one child process a row ── peer ──▶ one sink     figures side by side
+//! ```
+//!
+//! [`subject`] is the one place that knows exporters; [`collector`] and [`sink`] decode on their own and share no code
+//! with spanwire.
+
+use std::process::ExitCode;
+
+pub mod cli;
+pub mod collector;
+pub mod compare;
+pub mod demo;
+pub mod drive;
+pub mod histogram;
+pub mod load;
+pub mod measure;
+pub mod report;
+pub mod sink;
+pub mod span;
+pub mod subject;
+pub mod tally;
+pub mod timed;
+
+/// The whole command: reads the arguments of the process, runs, and says whether nothing was lost.
+pub fn main() -> ExitCode {
+    cli::main()
+}

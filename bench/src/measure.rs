@@ -1,0 +1,104 @@
+//! What a process and a thread cost: CPU time, memory, context switches. Linux only, all of it safe.
+
+use std::{fs, time::Duration};
+
+use nix::{
+    sys::{
+        resource::{UsageWho, getrusage},
+        time::TimeValLike,
+    },
+    time::{ClockId, clock_gettime},
+};
+
+/// CPU time of this process so far, user and system, all threads (getrusage).
+pub fn process_cpu() -> Duration {
+    // Fails only for a bad `who`, which an enum cannot be.
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("getrusage of this process");
+    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Duration::from_micros(micros.unsigned_abs())
+}
+
+/// CPU time of the calling thread so far. One syscall.
+pub fn thread_cpu() -> Duration {
+    // Every Linux has this clock.
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("the clock of this thread");
+    Duration::from(time)
+}
+
+/// Peak resident memory of this process in MB (10^6 bytes), from VmHWM; 0 where /proc does not tell.
+pub fn peak_rss_mb() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    field(&status, "VmHWM:").map_or(0.0, |kib| kib as f64 * 1024.0 / 1e6)
+}
+
+/// A thread of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thread {
+    /// Its number, unique while it lives.
+    pub id: u32,
+    /// Its name, cut to 15 characters by the kernel.
+    pub name: String,
+    /// How often it gave up the processor by itself so far. An exporter that sleeps well adds none while it is idle.
+    pub voluntary_switches: u64,
+}
+
+/// The threads of this process, in no order.
+pub fn threads() -> Vec<Thread> {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    tasks
+        .filter_map(|task| {
+            let status = fs::read_to_string(task.path().join("status")).ok()?;
+            thread(task.file_name().to_str()?.parse().ok()?, &status)
+        })
+        .collect()
+}
+
+/// What a report of figures must name to be worth anything: kernel, processor, cores.
+pub fn machine() -> String {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let cpus = read("/proc/cpuinfo");
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let model = model.map_or("unknown processor", |(_, name)| name.trim());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("Linux {}, {model}, {cores} cores", kernel.trim())
+}
+
+fn thread(id: u32, status: &str) -> Option<Thread> {
+    let name = status.lines().next()?.strip_prefix("Name:")?.trim().to_owned();
+    Some(Thread { id, name, voluntary_switches: field(status, "voluntary_ctxt_switches:")? })
+}
+
+/// The number after `key` at the start of a line.
+fn field(status: &str, key: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &str = "Name:\tspanwire\nVmPeak:\t  900 kB\nVmHWM:\t  500 kB\n\
+        voluntary_ctxt_switches:\t17\nnonvoluntary_ctxt_switches:\t3\n";
+
+    #[test]
+    fn the_fields_of_a_status_file_are_found_by_their_whole_key() {
+        assert_eq!(field(STATUS, "VmHWM:"), Some(500));
+        let thread = thread(4, STATUS).unwrap();
+        assert_eq!(
+            (thread.id, thread.name.as_str(), thread.voluntary_switches),
+            (4, "spanwire", 17)
+        );
+        assert_eq!(field(STATUS, "VmSwap:"), None);
+    }
+
+    #[test]
+    fn a_busy_thread_costs_cpu_time_of_thread_and_process() {
+        let (thread, process) = (thread_cpu(), process_cpu());
+        while thread_cpu() - thread < Duration::from_millis(5) {}
+        assert!(process_cpu() > process);
+        assert!(peak_rss_mb() > 0.1);
+        assert!(threads().len() >= 2, "the test harness has a main thread and this one");
+    }
+}

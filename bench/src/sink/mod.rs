@@ -1,0 +1,124 @@
+//! `spanwire sink`: a receiver in a process of its own, counting by decoding.
+//!
+//! In scope: OTLP/HTTP protobuf traces without compression, counted exactly by span id. Out of scope: anything a collector
+//! does beyond counting. The process speaks lines:
+//!
+//! ```text
+//! stdout  http://127.0.0.1:41235           first line: the endpoint for an exporter
+//! stdin   mark                             asks for the counts since the last mark, and starts again from zero
+//! stdout  {"spans":9,"unique":9,...}       the answer
+//! stdin   (end of file), or SIGTERM, SIGINT
+//! stdout  {"spans":0,...,"cpu_s":0.1}      last line: the counts since the last mark, and the CPU time of the process
+//! ```
+
+use std::{
+    fs,
+    io::{self, BufRead, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::mpsc::{self, Sender},
+    thread,
+};
+
+use nix::sys::signal::{SigSet, Signal};
+
+pub use process::SinkProcess;
+pub use server::Server;
+
+use crate::{measure, tally};
+
+mod process;
+mod server;
+pub mod walk;
+
+/// The options of `spanwire sink`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, default_value = "127.0.0.1:4318", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Write the unique span ids received (since the last mark) here at the end, ascending, one in hex a line
+    #[arg(long, value_name = "FILE")]
+    pub ids: Option<PathBuf>,
+}
+
+enum Event {
+    Mark,
+    End,
+}
+
+/// Runs until the end of stdin or a signal.
+///
+/// # Errors
+///
+/// When the address cannot be bound or the file of ids cannot be written; the text names it.
+pub fn run(options: &Options) -> Result<(), String> {
+    // Before any thread starts, so that all of them inherit the mask and only the waiting one sees the signals.
+    let signals = block_signals()?;
+    let server = Server::start(options.listen)
+        .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
+    say(&format!("http://{}", server.address()))?;
+    let (sender, events) = mpsc::channel();
+    watch_signals(signals, sender.clone())?;
+    watch_stdin(sender)?;
+    // The signal thread holds a sender for ever, so an error cannot come; it would mean the end all the same.
+    while let Ok(Event::Mark) = events.recv() {
+        say(&server.take().finish().0.to_json().to_string())?;
+    }
+    finish(&server, options.ids.as_deref())
+}
+
+fn finish(server: &Server, ids: Option<&Path>) -> Result<(), String> {
+    let (counts, unique) = server.take().finish();
+    if let Some(path) = ids {
+        tally::write_ids(path, &unique)
+            .map_err(|error| format!("cannot write the span ids to {}: {error}", path.display()))?;
+    }
+    let mut json = counts.to_json();
+    json["cpu_s"] = measure::process_cpu().as_secs_f64().into();
+    say(&json.to_string())
+}
+
+fn say(line: &str) -> Result<(), String> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(|error| format!("cannot write to stdout: {error}"))
+}
+
+fn block_signals() -> Result<SigSet, String> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGINT);
+    signals.thread_block().map_err(|error| format!("cannot block signals: {error}"))?;
+    Ok(signals)
+}
+
+fn watch_signals(signals: SigSet, events: Sender<Event>) -> Result<(), String> {
+    spawn("sink-signals", move || {
+        let _ = signals.wait();
+        let _ = events.send(Event::End);
+    })
+}
+
+fn watch_stdin(events: Sender<Event>) -> Result<(), String> {
+    // A shell gives its background jobs the null device; its immediate end means nothing, so only signals count then.
+    if fs::read_link("/proc/self/fd/0").is_ok_and(|path| path == Path::new("/dev/null")) {
+        return Ok(());
+    }
+    spawn("sink-stdin", move || {
+        for line in io::stdin().lock().lines() {
+            match line.as_deref() {
+                Ok("mark") => drop(events.send(Event::Mark)),
+                Ok(other) => eprintln!("sink: the only command is \"mark\", not {other:?}"),
+                Err(_) => break,
+            }
+        }
+        let _ = events.send(Event::End);
+    })
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    let started = thread::Builder::new().name(name.into()).spawn(body);
+    started.map(drop).map_err(|error| format!("cannot start the thread {name}: {error}"))
+}

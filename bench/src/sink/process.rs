@@ -1,0 +1,100 @@
+//! A sink as a child process, so that its CPU time and memory are not the subject's.
+
+use std::{
+    env,
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use crate::tally::Counts;
+
+/// A running `spanwire sink`. Dropping it ends the process.
+pub struct SinkProcess {
+    child: Child,
+    /// `None` once the end was announced by closing it.
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+    endpoint: String,
+}
+
+impl SinkProcess {
+    /// Starts this same program as a sink on a free port of the loopback, and waits until it listens.
+    ///
+    /// # Errors
+    ///
+    /// When the process cannot be started or says nothing; the text tells why.
+    pub fn start(ids: Option<&Path>) -> Result<Self, String> {
+        let program = env::current_exe().map_err(|error| format!("cannot find myself: {error}"))?;
+        Self::start_program(&program, ids)
+    }
+
+    /// Starts `program` as a sink.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_program(program: &Path, ids: Option<&Path>) -> Result<Self, String> {
+        let mut command = Command::new(program);
+        command.args(["sink", "--listen", "127.0.0.1:0"]);
+        if let Some(path) = ids {
+            command.arg("--ids").arg(path);
+        }
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot start {} sink: {error}", program.display()))?;
+        let stdin = child.stdin.take();
+        let stdout = BufReader::new(child.stdout.take().ok_or("the sink has no stdout")?);
+        let mut sink = Self { child, stdin, stdout, endpoint: String::new() };
+        sink.endpoint = sink.line()?;
+        Ok(sink)
+    }
+
+    /// The endpoint for an exporter, such as `http://127.0.0.1:41235`.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The counts since the start or the last mark; the sink starts again from zero.
+    ///
+    /// # Errors
+    ///
+    /// When the process is gone or answers nonsense.
+    pub fn mark(&mut self) -> Result<Counts, String> {
+        let stdin = self.stdin.as_mut().ok_or("the sink was ended already")?;
+        stdin.write_all(b"mark\n").map_err(|error| format!("the sink is gone: {error}"))?;
+        Counts::from_json(&self.line()?)
+    }
+
+    /// Ends the process and returns its last counts.
+    ///
+    /// # Errors
+    ///
+    /// When the process is gone, answers nonsense, or could not write its file of ids (it says so on stderr).
+    pub fn finish(mut self) -> Result<Counts, String> {
+        self.stdin = None;
+        let counts = Counts::from_json(&self.line()?);
+        let status =
+            self.child.wait().map_err(|error| format!("cannot wait for the sink: {error}"))?;
+        if status.success() { counts } else { Err(format!("the sink failed: {status}")) }
+    }
+
+    fn line(&mut self) -> Result<String, String> {
+        let mut line = String::new();
+        match self.stdout.read_line(&mut line) {
+            Ok(0) => Err("the sink ended without an answer; its reason is on stderr".to_owned()),
+            Ok(_) => Ok(line.trim_end().to_owned()),
+            Err(error) => Err(format!("cannot read from the sink: {error}")),
+        }
+    }
+}
+
+impl Drop for SinkProcess {
+    fn drop(&mut self) {
+        // After `finish` both fail, because the process is gone: that is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

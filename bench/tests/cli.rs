@@ -1,0 +1,161 @@
+//! The command line and the JSON that tools rely on.
+
+use clap::{CommandFactory as _, Parser as _};
+use serde_json::{Value, json};
+use spanwire_bench::{
+    cli::{Cli, Command},
+    compare::{
+        self, Row,
+        table::{Figure, Line, ratios},
+    },
+    histogram::Percentiles,
+    report::Summary,
+    subject::{Counts, Kind},
+};
+
+fn parse(line: &str) -> Cli {
+    Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+#[test]
+fn the_command_line_has_no_contradictions() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn no_subcommand_is_the_demo_and_takes_its_options() {
+    assert!(parse("spanwire").command.is_none());
+    let cli = parse("spanwire --requests 7 --json");
+    assert!(cli.command.is_none() && cli.demo.json);
+    assert_eq!(cli.demo.requests, 7);
+    assert!(matches!(parse("spanwire demo --json").command, Some(Command::Demo(o)) if o.json));
+}
+
+#[test]
+fn the_options_that_the_documentation_names_are_there() {
+    let load = "spanwire load --spans 5 --threads 2 --rate 9 --endpoint http://h:1 --ids f --json";
+    let Some(Command::Load(options)) = parse(load).command else { panic!("not a load") };
+    assert_eq!((options.spans, options.threads, options.rate), (5, 2, Some(9)));
+    assert!(matches!(
+        parse("spanwire sink --listen 127.0.0.1:0 --ids f").command,
+        Some(Command::Sink(_))
+    ));
+    let export = "spanwire compare export --spans 300000 --runs 5 --allocator mimalloc --json";
+    let Some(Command::Compare(compare::Command::Export(options))) = parse(export).command else {
+        panic!("not a comparison")
+    };
+    assert_eq!((options.spans, options.runs), (300_000, 5));
+    assert_eq!(options.peers, Kind::ALL, "all peers, when none is named");
+}
+
+#[test]
+fn wrong_values_are_refused() {
+    for line in [
+        "spanwire load --threads 0",
+        "spanwire load --rate 0",
+        "spanwire sink --listen nowhere",
+        "spanwire compare export --peers otlp-pigeon",
+        "spanwire compare export --runs 0",
+        "spanwire --requests 7 sink",
+    ] {
+        assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn every_peer_is_found_by_its_name() {
+    for kind in Kind::ALL {
+        assert_eq!(kind.name().parse(), Ok(kind));
+    }
+}
+
+fn summary() -> Summary {
+    Summary {
+        emitted: 1000,
+        counts: Counts {
+            delivered: 900,
+            rejected: 30,
+            dropped: 50,
+            driver: "uring".into(),
+            driver_reason: "chosen".into(),
+        },
+        decoded: Some(910),
+        elapsed: std::time::Duration::from_secs(2),
+        cpu: std::time::Duration::from_millis(5),
+        rss_mb: 12.345,
+        on_end_ns: Percentiles { mean: 100.04, p50: 90, p99: 200, p999: 300 },
+    }
+}
+
+#[test]
+fn the_keys_of_demo_and_load_are_stable() {
+    let expected = json!({
+        "emitted": 1000, "delivered": 900, "decoded": 910, "rejected": 30, "dropped": 50,
+        "lost": 10, "spans_per_s": 450.0, "cpu_s_per_million": 5.0, "rss_mb": 12.3,
+        "driver": "uring", "driver_reason": "chosen",
+        "on_end_ns": { "mean": 100.0, "p50": 90, "p99": 200, "p999": 300 },
+    });
+    assert_eq!(summary().to_json(), expected);
+}
+
+#[test]
+fn lost_is_what_has_no_fate() {
+    let with = |decoded| Summary { decoded, ..summary() }.lost();
+    assert_eq!(with(Some(920)), 0);
+    assert_eq!(with(Some(930)), -10, "arrived, and counted as dropped as well");
+    assert_eq!(with(None), 20, "a stranger's receiver: the exporter's word counts");
+    assert_eq!(summary().decoded.map(|_| ()), Some(()));
+}
+
+#[test]
+fn a_receiver_that_is_not_ours_leaves_decoded_null() {
+    assert_eq!(Summary { decoded: None, ..summary() }.to_json()["decoded"], Value::Null);
+}
+
+fn line(peer: Kind, delivered: f64, cpu: f64, app: f64) -> Line {
+    let row = |delivered_per_s| Row {
+        delivered_per_s,
+        cpu_s_per_million: cpu,
+        rss_mb: 10.0,
+        app_ns_per_span: app,
+        ..Row::default()
+    };
+    Line { peer, runs: [3.0, 1.0, 2.0].map(|n| row(n * delivered)).to_vec(), lost: 0 }
+}
+
+#[test]
+fn the_keys_of_a_comparison_are_stable() {
+    let ours = line(Kind::SpanwireUring, 300.0, 0.5, 350.0);
+    let expected = json!({
+        "peer": "spanwire-uring", "delivered_per_s": 600.0, "cpu_s_per_million": 0.5,
+        "rss_mb": 10.0, "app_ns_per_span": 350.0, "lost": 0, "runs": 3,
+        "spread": {
+            "delivered_per_s": [300.0, 900.0], "cpu_s_per_million": [0.5, 0.5],
+            "rss_mb": [10.0, 10.0], "app_ns_per_span": [350.0, 350.0],
+        },
+    });
+    assert_eq!(ours.to_json(), expected);
+    let rival = line(Kind::OtlpHttp, 100.0, 3.0, 700.0);
+    let floor = line(Kind::Noop, 900.0, 0.2, 250.0);
+    let expected = json!({ "spanwire-uring": {
+        "cpu_vs_otlp_http": 6.0, "delivered_vs_otlp_http": 3.0, "rss_vs_otlp_http": 1.0,
+        "app_vs_otlp_http": 2.0, "app_ns_over_noop": 100.0,
+    }});
+    assert_eq!(ratios(&[ours, rival, floor]), expected);
+}
+
+#[test]
+fn a_row_survives_its_way_between_processes() {
+    let row = Row { emitted: 7, refused: 2, driver: "epoll".into(), ..Row::default() };
+    assert_eq!(Row::from_json(&row.to_json().to_string()), Ok(row));
+    assert!(Row::from_json("{}").unwrap_err().contains("delivered_per_s"));
+    assert!(Row::from_json("").is_err());
+}
+
+#[test]
+fn the_median_is_the_middle_of_the_runs() {
+    let median = |values: &[f64]| Figure::of(values.iter().copied()).median;
+    assert_eq!(median(&[9.0, 1.0, 5.0]), 5.0);
+    assert_eq!(median(&[9.0, 1.0, 5.0, 4.0]), 4.5);
+    assert_eq!(Figure::of([]), Figure::default());
+}

@@ -1,0 +1,62 @@
+//! The embedded collector counts what prost encodes, and answers as the OTLP specification says.
+
+mod support;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message as _;
+use spanwire_bench::{
+    collector::{Collector, Reply},
+    tally::Counts,
+};
+use support::{PROTOBUF, body, post};
+
+#[test]
+fn every_span_is_counted_once_by_its_id() {
+    let collector = Collector::start().unwrap();
+    let (first, second) = (body(&[1, 2, 3, 4, 5]), body(&[5, 6]));
+    for request in [&first, &second] {
+        let (status, answer) = post(&collector.endpoint(), PROTOBUF, request);
+        assert_eq!(status, 200);
+        let answer = ExportTraceServiceResponse::decode(answer.as_slice()).unwrap();
+        assert_eq!(answer.partial_success, None);
+    }
+    assert_eq!(collector.spans(), 7);
+    let bytes = (first.len() + second.len()) as u64;
+    assert_eq!(
+        collector.finish(),
+        Counts { spans: 7, unique: 6, requests: 2, malformed: 0, bytes }
+    );
+}
+
+#[test]
+fn a_body_that_does_not_decode_is_refused_and_counted_apart() {
+    let collector = Collector::start().unwrap();
+    let mut cut = body(&[1, 2]);
+    cut.pop();
+    assert_eq!(post(&collector.endpoint(), PROTOBUF, &cut).0, 400);
+    let counts = collector.finish();
+    assert_eq!((counts.spans, counts.malformed), (0, 1));
+}
+
+#[test]
+fn only_protobuf_is_understood() {
+    let collector = Collector::start().unwrap();
+    assert_eq!(post(&collector.endpoint(), "application/json", b"{}").0, 415);
+}
+
+#[test]
+fn the_script_decides_what_is_rejected_and_refused() {
+    let script = |request| match request {
+        0 => Reply::Reject(2),
+        1 => Reply::Refuse(503),
+        _ => Reply::Accept,
+    };
+    let collector = Collector::with_script(Box::new(script)).unwrap();
+    let (status, answer) = post(&collector.endpoint(), PROTOBUF, &body(&[1, 2, 3]));
+    let answer = ExportTraceServiceResponse::decode(answer.as_slice()).unwrap();
+    assert_eq!((status, answer.partial_success.unwrap().rejected_spans), (200, 2));
+    assert_eq!(post(&collector.endpoint(), PROTOBUF, &body(&[4])).0, 503);
+    assert_eq!(post(&collector.endpoint(), PROTOBUF, &body(&[4])).0, 200);
+    let counts = collector.finish();
+    assert_eq!((counts.spans, counts.unique, counts.requests), (2, 2, 2));
+}
