@@ -7,6 +7,8 @@ mod batch;
 mod diagnostics;
 #[allow(dead_code, reason = "its user, the pipeline, is not joined yet")]
 mod encode;
+#[allow(dead_code, reason = "its user, the builder, is not joined yet")]
+mod env;
 mod error;
 #[allow(dead_code, reason = "its user, the pipeline, is not joined yet")]
 mod ingest;

@@ -1,0 +1,176 @@
+//! The environment's rules, each over a made-up environment.
+
+use super::*;
+
+type Read = Result<(Settings, Vec<Warning>), BuildError>;
+
+fn read_from(variables: &[(&str, &str)]) -> Read {
+    read(&|name| {
+        let found = variables.iter().find(|(other, _)| *other == name);
+        found.map(|(_, value)| (*value).to_owned())
+    })
+}
+
+fn settings(variables: &[(&str, &str)]) -> Settings {
+    let (settings, warnings) = read_from(variables).unwrap();
+    assert_eq!(warnings, []);
+    settings
+}
+
+fn warned(variables: &[(&str, &str)]) -> (Settings, Vec<String>) {
+    let (settings, warnings) = read_from(variables).unwrap();
+    (settings, warnings.iter().map(Warning::to_string).collect())
+}
+
+fn headers(settings: &Settings) -> Vec<(&str, &[u8])> {
+    settings.headers.iter().map(|header| (header.name.as_str(), header.value.as_bytes())).collect()
+}
+
+#[test]
+fn an_empty_variable_is_an_unset_one() {
+    let names = ENDPOINT.iter().chain(&HEADERS).chain(&TIMEOUT).chain(&TLS_FILES);
+    let names = names.chain(CHOICES.iter().flat_map(|choice| &choice.names));
+    let names = names.chain([&SCHEDULE_DELAY, &BATCH_SIZE]);
+    let variables: Vec<_> = names.map(|name| (*name, " ")).collect();
+    let settings = settings(&variables);
+    assert_eq!((settings.endpoint, settings.headers), (None, vec![]));
+    assert_eq!((settings.timeout, settings.schedule_delay), (None, None));
+    assert_eq!(settings.batch_records_max, None);
+}
+
+#[test]
+fn the_endpoint_of_the_signal_wins_and_is_no_base_url() {
+    let generic = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://generic");
+    let traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces");
+    let endpoint = settings(&[generic]).endpoint.unwrap();
+    assert_eq!((&*endpoint.value, endpoint.is_base), ("http://generic", true));
+    assert_eq!(endpoint.source_name, generic.0);
+    let endpoint = settings(&[generic, traces]).endpoint.unwrap();
+    assert_eq!((&*endpoint.value, endpoint.is_base), ("http://traces", false));
+    assert_eq!(endpoint.source_name, traces.0);
+    let empty = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "");
+    assert!(settings(&[generic, empty]).endpoint.unwrap().is_base);
+}
+
+#[test]
+fn headers_are_decoded_and_merged_by_name() {
+    let settings = settings(&[
+        ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Basic%20abc%3D, tenant = a ,x=1,x=2,,"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "TENANT=b=c"),
+    ]);
+    let expected: [(&str, &[u8]); 3] =
+        [("authorization", b"Basic abc="), ("x", b"2"), ("tenant", b"b=c")];
+    assert_eq!(headers(&settings), expected);
+    assert!(!format!("{settings:?}").contains("abc"));
+}
+
+#[test]
+fn a_winner_replaces_all_values_of_its_name() {
+    let header = |name: &'static str, value: &'static str| GivenHeader {
+        name: HeaderName::from_static(name),
+        value: HeaderValue::from_static(value),
+        source_name: "test",
+    };
+    let mut merged = vec![header("a", "1"), header("b", "2"), header("a", "3")];
+    merge_headers(&mut merged, vec![header("a", "4"), header("a", "5")]);
+    assert_eq!(merged, [header("b", "2"), header("a", "4"), header("a", "5")]);
+}
+
+#[test]
+fn a_header_that_cannot_be_sent_is_an_error_without_its_value() {
+    for list in ["a b=secret", "=secret", "a=secret%0d%0ax: y", "a=secret%00"] {
+        let error = read_from(&[("OTEL_EXPORTER_OTLP_HEADERS", list)]).unwrap_err();
+        assert!(matches!(error, BuildError::InvalidHeader { .. }), "{list}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn a_pair_without_a_value_is_ignored_and_not_shown() {
+    let (settings, warnings) = warned(&[("OTEL_EXPORTER_OTLP_HEADERS", "a=1,secret")]);
+    assert_eq!(headers(&settings), [("a", &b"1"[..])]);
+    assert_eq!(warnings, ["OTEL_EXPORTER_OTLP_HEADERS is ignored: item 2 has no '='"]);
+}
+
+#[test]
+fn the_timeout_is_in_milliseconds_and_zero_is_kept_as_no_limit() {
+    let generic = ("OTEL_EXPORTER_OTLP_TIMEOUT", "2500");
+    assert_eq!(settings(&[generic]).timeout, Some(Duration::from_millis(2500)));
+    let traces = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", " 0 ");
+    assert_eq!(settings(&[generic, traces]).timeout, Some(Duration::ZERO));
+}
+
+#[test]
+fn a_bad_number_is_ignored_with_a_warning_and_the_generic_one_applies() {
+    for bad in ["-1", "1s", "1.5", "99999999999999999999"] {
+        let (settings, warnings) = warned(&[
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", bad),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "7"),
+        ]);
+        assert_eq!(settings.timeout, Some(Duration::from_millis(7)));
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].contains(bad), "{warnings:?}");
+    }
+}
+
+#[test]
+fn the_batch_processor_variables_apply_when_set() {
+    let set = settings(&[(SCHEDULE_DELAY, "5000"), (BATCH_SIZE, "512")]);
+    assert_eq!(set.schedule_delay, Some(Duration::from_secs(5)));
+    assert_eq!(set.batch_records_max, Some(512));
+    let (zero, warnings) = warned(&[(SCHEDULE_DELAY, "0"), (BATCH_SIZE, "0")]);
+    assert_eq!((zero.schedule_delay, zero.batch_records_max), (Some(Duration::ZERO), None));
+    assert_eq!(warnings, ["OTEL_BSP_MAX_EXPORT_BATCH_SIZE is ignored: 0 would send nothing"]);
+}
+
+#[test]
+fn a_limit_without_a_counterpart_is_named() {
+    let (_, warnings) = warned(&[("OTEL_BSP_MAX_QUEUE_SIZE", "2048")]);
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].starts_with("OTEL_BSP_MAX_QUEUE_SIZE is ignored: "), "{warnings:?}");
+}
+
+#[test]
+fn known_values_that_this_build_cannot_honour_are_errors() {
+    for (name, value, expected) in [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "gRPC", "protocol"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json", "protocol"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip", "compression"),
+        ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd", "compression"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem", "tls"),
+        ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/key.pem", "tls"),
+    ] {
+        match read_from(&[(name, value)]) {
+            Err(BuildError::Unsupported { what, value: shown, source_name }) => {
+                assert_eq!((what, &*shown, source_name), (expected, value, name));
+            }
+            other => panic!("{name}={value}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_supported_value_of_the_signal_overrules_an_unsupported_generic_one() {
+    let settings = settings(&[
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "HTTP/protobuf"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "none"),
+    ]);
+    assert!(settings.endpoint.is_none());
+}
+
+#[test]
+fn unknown_words_are_ignored_with_a_warning() {
+    let (_, warnings) = warned(&[
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "rar"),
+    ]);
+    assert_eq!(
+        warnings,
+        [
+            "OTEL_EXPORTER_OTLP_PROTOCOL is ignored: \"carrier-pigeon\" is not a known protocol",
+            "OTEL_EXPORTER_OTLP_COMPRESSION is ignored: \"rar\" is not a known compression",
+        ]
+    );
+}
