@@ -19,9 +19,15 @@ export CARGO_TARGET_DIR="${LOOM_TARGET_DIR:-target/loom}"
 # Built outside the limit, which is about models alone.
 cargo test --locked --release -p spanwire-loom-tests --tests --no-run
 echo "loom: at most $LOOM_MAX_PREEMPTIONS preemptions, limit ${LOOM_LIMIT:-20m}"
+report=$(mktemp)
+trap 'rm -f "$report"' EXIT
+status=0
 timeout --kill-after=10s "${LOOM_LIMIT:-20m}" \
-    cargo test --locked --release -p spanwire-loom-tests --tests -- "$@" || {
-    status=$?
-    [ "$status" = 124 ] && echo "loom: the models did not end within ${LOOM_LIMIT:-20m}" >&2
-    exit "$status"
-}
+    cargo test --locked --release -p spanwire-loom-tests --tests -- "$@" 2>&1 | tee "$report" || status=$?
+if [ "$status" = 124 ]; then echo "loom: the models did not end within ${LOOM_LIMIT:-20m}" >&2; fi
+if [ "$status" != 0 ]; then exit "$status"; fi
+
+# A switch that does not reach the models would leave nothing to run, and that must not look like success.
+models=$(sed -n 's/^test result: ok\. \([0-9]*\) passed.*/\1/p' "$report" | awk '{n += $1} END {print n + 0}')
+[ "$models" -gt 0 ] || { echo "loom: no model was run" >&2; exit 1; }
+echo "loom: $models models hold"
