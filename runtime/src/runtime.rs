@@ -335,7 +335,7 @@ impl Error for BuildError {
 #[derive(Clone)]
 struct Parts {
     worker: Arc<Shared>,
-    pool: Arc<Pool>,
+    pool: std::sync::Arc<Pool>,
     ended: Arc<Ended>,
 }
 

@@ -13,11 +13,12 @@ use std::future::Future;
 use std::io;
 use std::mem;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 pub(crate) use self::pool::Pool;
 use self::pool::Refusal;
-use crate::sync::shim::{Arc, Mutex};
+use crate::sync::shim::Mutex;
 use crate::sync::unwind;
 
 /// Runs `call` on a thread that may block, and returns its result.

@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::sync::shim::{Arc, Condvar, Mutex};
+use crate::sync::shim::{Condvar, Mutex};
 use crate::sync::{thread, unwind};
 
 /// A pool of at most [`THREADS_MAX`] threads; none runs while there is nothing to do for

@@ -112,7 +112,9 @@ impl Doorbell {
     pub fn lie_down(&self, bed: Bed, idle: bool) {
         let bed = if bed == Bed::Driver { IN_DRIVER } else { 0 };
         let idle = if idle { IDLE } else { 0 };
-        self.word.store(ASLEEP | bed | idle, Ordering::Relaxed);
+        // A store would do, once a sleep either way: but loom orders a plain store against a
+        // concurrent read-modify-write in both ways, and so invents lost wakes.
+        self.word.swap(ASLEEP | bed | idle, Ordering::Relaxed);
         // Ordering: pairs with the fence in `ring_if`; see the module's picture.
         fence(Ordering::SeqCst);
     }

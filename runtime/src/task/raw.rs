@@ -163,6 +163,10 @@ impl<F: Future, S: Schedule> Cell<F, S> {
     unsafe fn free(task: NonNull<Header>) {
         // SAFETY: `allocate` made it from a box of this type, and nobody else refers to it.
         let cell = unsafe { Box::from_raw(task.cast::<Self>().as_ptr()) };
+        // The last reference owns every field; the models check it at this access.
+        cell.stage.with_mut(|_| ());
+        cell.header.join_waker.with_mut(|_| ());
+        cell.header.place.with_mut(|_| ());
         unwind::quietly(|| drop(cell));
     }
 }
