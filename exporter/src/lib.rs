@@ -22,11 +22,21 @@ mod transport;
 #[allow(dead_code, reason = "its user, the pipeline, is not joined yet")]
 mod wire;
 
-/// What the fuzz targets need of the inside. Not covered by semver.
+/// What the fuzz targets and the benches need of the inside. Not covered by semver.
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals {
     pub use crate::transport::http1;
+
+    /// Writes what the SDK's door writes for one span, for the benches.
+    #[cfg(feature = "otel_0_33")]
+    #[inline]
+    pub fn encode_span(
+        out: &mut spanwire_runtime::buf::Cursor<'_>,
+        span: &opentelemetry_sdk::trace::SpanData,
+    ) {
+        crate::ingest::otel_0_33::span_data::encode_span(out, span);
+    }
 }
 
 pub use self::diagnostics::{Diagnostic, Kind as DiagnosticKind};
