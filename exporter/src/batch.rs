@@ -1,18 +1,16 @@
-//! When to cut a request: by bytes, by count, by age (pure: the caller brings the clock).
+//! When to cut a request: by bytes, by count, or when the caller says that the time has come
+//! (pure).
 //!
 //! Runs of encoded records go in; batches come out. A batch holds one resource and groups its
 //! records by scope, so each becomes one request with one `ResourceSpans`. Records are never
 //! copied: a run that must be split is sliced.
 //!
 //! ```text
-//! push(item, now) ─┬─ open batch of its resource ──(target, count or limit reached)──► out
-//! poll(now) ───────┤                              (older than the age) ───────────────► out
-//! cut_all() ───────┘                              (flush) ────────────────────────────► out
+//! push(item) ──┬─ open batch of its resource ──(target, count or limit reached)──► out
+//! cut_all() ───┘                              (their age, or a flush) ───────────► out
 //! ```
 //!
-//! After each call ask [`Batcher::next_deadline`] when to call [`Batcher::poll`].
-
-use std::time::{Duration, Instant};
+//! Age is the caller's: it knows how long the pipe, where records wait too, was left alone.
 
 use bytes::Bytes;
 
@@ -29,18 +27,11 @@ pub(crate) struct Limits {
     pub(crate) request_bytes_max: usize,
     /// At most this many records a request (default: no limit).
     pub(crate) records_max: Option<u64>,
-    /// Cut what has waited this long (default 1 s): the latency of a quiet service.
-    pub(crate) age_max: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            target_bytes: 512 << 10,
-            request_bytes_max: 4 << 20,
-            records_max: None,
-            age_max: Duration::from_secs(1),
-        }
+        Self { target_bytes: 512 << 10, request_bytes_max: 4 << 20, records_max: None }
     }
 }
 
@@ -74,8 +65,6 @@ pub(crate) struct Batch {
     pub(crate) bytes: usize,
     /// Upper bound of the request's body: records, resource, scopes, tags and lengths.
     pub(crate) request_bytes: usize,
-    /// When the first record was pushed.
-    pub(crate) oldest: Instant,
 }
 
 /// Records that fit into no request, for the caller to count.
@@ -92,7 +81,8 @@ pub(crate) struct Oversize {
 #[derive(Debug)]
 pub(crate) struct Batcher {
     limits: Limits,
-    /// At most [`OPEN_MAX`] batches, one a resource, oldest first; none is empty.
+    /// At most [`OPEN_MAX`] batches, one a resource, the one last added to at the end; none is
+    /// empty.
     open: Vec<Batch>,
 }
 
@@ -103,12 +93,12 @@ impl Batcher {
         Self { limits, open: Vec::new() }
     }
 
-    /// Adds a run that was taken at `now`; what became due is appended to `due`.
-    pub(crate) fn push(&mut self, item: Item, now: Instant, due: &mut Vec<Batch>) -> Oversize {
+    /// Adds a run; what became due is appended to `due`.
+    pub(crate) fn push(&mut self, item: Item, due: &mut Vec<Batch>) -> Oversize {
         let mut oversize = Oversize::default();
         let mut rest = item;
         while !rest.bytes.is_empty() {
-            let mut batch = self.take_open(rest.resource, rest.resource_bytes, now);
+            let mut batch = self.take_open(rest.resource, rest.resource_bytes);
             let (fitting, remainder) = self.fit(&batch, rest);
             rest = remainder;
             if fitting.bytes.is_empty() && batch.groups.is_empty() {
@@ -122,38 +112,13 @@ impl Batcher {
         oversize
     }
 
-    /// Cuts what is too old at `now`.
-    pub(crate) fn poll(&mut self, now: Instant, due: &mut Vec<Batch>) {
-        let age_max = self.limits.age_max;
-        let is_old = |batch: &mut Batch| {
-            batch.oldest.checked_add(age_max).is_some_and(|deadline| deadline <= now)
-        };
-        due.extend(self.open.extract_if(.., is_old));
-    }
-
-    /// Cuts everything: a flush.
+    /// Cuts everything: it is old enough, or a flush wants it.
     pub(crate) fn cut_all(&mut self, due: &mut Vec<Batch>) {
         due.append(&mut self.open);
     }
 
-    /// When to call [`Batcher::poll`] next; `None` while nothing waits.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let deadlines = self.open.iter().map(|batch| batch.oldest.checked_add(self.limits.age_max));
-        deadlines.flatten().min()
-    }
-
-    /// Records that wait in open batches.
-    pub(crate) fn records(&self) -> u64 {
-        self.open.iter().map(|batch| batch.records).sum()
-    }
-
-    /// Whether nothing waits.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.open.is_empty()
-    }
-
     /// The open batch of `resource`, or a new one.
-    fn take_open(&mut self, resource: u32, resource_bytes: usize, now: Instant) -> Batch {
+    fn take_open(&mut self, resource: u32, resource_bytes: usize) -> Batch {
         match self.open.iter().position(|batch| batch.resource == resource) {
             Some(index) => self.open.remove(index),
             None => Batch {
@@ -162,15 +127,14 @@ impl Batcher {
                 records: 0,
                 bytes: 0,
                 request_bytes: resource_bytes.saturating_add(CONTAINER_BYTES_MAX),
-                oldest: now,
             },
         }
     }
 
-    /// Puts a batch back in the order of age, and cuts the oldest if too many are open.
+    /// Puts a batch back, and cuts the one that was added to the longest ago if too many are
+    /// open.
     fn keep(&mut self, batch: Batch, due: &mut Vec<Batch>) {
-        let index = self.open.partition_point(|other| other.oldest <= batch.oldest);
-        self.open.insert(index, batch);
+        self.open.push(batch);
         if self.open.len() > OPEN_MAX {
             due.push(self.open.remove(0));
         }

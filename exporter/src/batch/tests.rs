@@ -44,38 +44,38 @@ fn item(resource: u32, scope: u32, records: &[Vec<u8>]) -> Item {
     }
 }
 
-fn batcher(limits: Limits) -> (Batcher, Vec<Batch>, Instant) {
-    (Batcher::new(limits), Vec::new(), Instant::now())
+fn batcher(limits: Limits) -> (Batcher, Vec<Batch>) {
+    (Batcher::new(limits), Vec::new())
 }
 
 #[test]
 fn a_batch_is_cut_when_it_reaches_its_target() {
-    let (mut batcher, mut due, now) = batcher(Limits { target_bytes: 200, ..Limits::default() });
+    let (mut batcher, mut due) = batcher(Limits { target_bytes: 200, ..Limits::default() });
     let one = item(0, 0, &[record(1, 100)]);
-    assert_eq!(batcher.push(one.clone(), now, &mut due), Oversize::default());
+    assert_eq!(batcher.push(one.clone(), &mut due), Oversize::default());
     assert!(due.is_empty());
-    let _ = batcher.push(one, now, &mut due);
-    assert_eq!((due.len(), due[0].records, batcher.records()), (1, 2, 0));
+    let _ = batcher.push(one, &mut due);
+    assert_eq!((due.len(), due[0].records, batcher.open.len()), (1, 2, 0));
 }
 
 #[test]
 fn requests_never_mix_resources() {
-    let (mut batcher, mut due, now) = batcher(Limits::default());
+    let (mut batcher, mut due) = batcher(Limits::default());
     for resource in [0, 1, 0] {
-        let _ = batcher.push(item(resource, 9, &[record(resource, 0)]), now, &mut due);
+        let _ = batcher.push(item(resource, 9, &[record(resource, 0)]), &mut due);
     }
     batcher.cut_all(&mut due);
     let mut found: Vec<_> = due.iter().map(|batch| (batch.resource, batch.records)).collect();
     found.sort_unstable();
     assert_eq!(found, [(0, 2), (1, 1)]);
-    assert!(batcher.is_empty());
+    assert!(batcher.open.is_empty());
 }
 
 #[test]
 fn runs_are_grouped_by_scope() {
-    let (mut batcher, mut due, now) = batcher(Limits::default());
+    let (mut batcher, mut due) = batcher(Limits::default());
     for (scope, id) in [(5, 1), (6, 2), (5, 3)] {
-        let _ = batcher.push(item(0, scope, &[record(id, 0)]), now, &mut due);
+        let _ = batcher.push(item(0, scope, &[record(id, 0)]), &mut due);
     }
     batcher.cut_all(&mut due);
     let groups: Vec<_> = due[0]
@@ -87,35 +87,11 @@ fn runs_are_grouped_by_scope() {
 }
 
 #[test]
-fn age_counts_from_the_first_record_and_not_from_the_last() {
-    let (mut batcher, mut due, now) = batcher(Limits::default());
-    let _ = batcher.push(item(0, 0, &[record(1, 0)]), now, &mut due);
-    let later = now + Duration::from_millis(900);
-    let _ = batcher.push(item(0, 0, &[record(2, 0)]), later, &mut due);
-    let deadline = batcher.next_deadline().unwrap();
-    assert_eq!(deadline, now + Duration::from_secs(1));
-    batcher.poll(deadline - Duration::from_nanos(1), &mut due);
-    assert!(due.is_empty());
-    batcher.poll(deadline, &mut due);
-    assert_eq!((due.len(), due[0].records, batcher.next_deadline()), (1, 2, None));
-}
-
-#[test]
-fn an_age_beyond_the_end_of_time_is_no_deadline() {
-    let (mut batcher, mut due, now) =
-        batcher(Limits { age_max: Duration::MAX, ..Limits::default() });
-    let _ = batcher.push(item(0, 0, &[record(1, 0)]), now, &mut due);
-    batcher.poll(now + Duration::from_secs(1 << 30), &mut due);
-    assert_eq!((batcher.next_deadline(), due.len()), (None, 0));
-}
-
-#[test]
 fn a_record_above_the_request_limit_is_oversize_and_its_neighbours_are_kept() {
-    let (mut batcher, mut due, now) =
-        batcher(Limits { request_bytes_max: 300, ..Limits::default() });
+    let (mut batcher, mut due) = batcher(Limits { request_bytes_max: 300, ..Limits::default() });
     let big = record(2, 400);
     let run = item(0, 0, &[record(1, 0), big.clone(), record(3, 0)]);
-    let oversize = batcher.push(run, now, &mut due);
+    let oversize = batcher.push(run, &mut due);
     assert_eq!(oversize, Oversize { records: 1, bytes: big.len() });
     batcher.cut_all(&mut due);
     let kept: Vec<_> = due.iter().flat_map(all_ids).collect();
@@ -124,18 +100,16 @@ fn a_record_above_the_request_limit_is_oversize_and_its_neighbours_are_kept() {
 
 #[test]
 fn an_empty_run_opens_no_batch() {
-    let (mut batcher, mut due, now) = batcher(Limits::default());
-    let _ = batcher.push(item(0, 0, &[]), now, &mut due);
-    assert!(batcher.is_empty());
-    assert_eq!(batcher.next_deadline(), None);
+    let (mut batcher, mut due) = batcher(Limits::default());
+    let _ = batcher.push(item(0, 0, &[]), &mut due);
+    assert!(batcher.open.is_empty());
 }
 
 #[test]
 fn too_many_resources_cut_the_oldest_batch() {
-    let (mut batcher, mut due, now) = batcher(Limits::default());
+    let (mut batcher, mut due) = batcher(Limits::default());
     for resource in 0..=OPEN_MAX as u32 {
-        let at = now + Duration::from_millis(u64::from(resource));
-        let _ = batcher.push(item(resource, 0, &[record(resource, 0)]), at, &mut due);
+        let _ = batcher.push(item(resource, 0, &[record(resource, 0)]), &mut due);
     }
     assert_eq!(due.iter().map(|batch| batch.resource).collect::<Vec<_>>(), [0]);
 }
@@ -159,8 +133,6 @@ fn all_ids(batch: &Batch) -> Vec<u32> {
 #[derive(Clone, Debug)]
 enum Step {
     Push { resource: u32, scope: u32, pads: Vec<usize> },
-    Wait(u64),
-    Poll,
     CutAll,
 }
 
@@ -174,20 +146,17 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     });
     let step = prop_oneof![
         6 => push,
-        1 => (0..700_u64).prop_map(Step::Wait),
-        1 => Just(Step::Poll),
         1 => Just(Step::CutAll),
     ];
     prop::collection::vec(step, 1..40)
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    (50..2000_usize, 200..1500_usize, prop::option::of(0..9_u64), 0..1000_u64).prop_map(
-        |(target_bytes, request_bytes_max, records_max, age)| Limits {
+    (50..2000_usize, 200..1500_usize, prop::option::of(0..9_u64)).prop_map(
+        |(target_bytes, request_bytes_max, records_max)| Limits {
             target_bytes,
             request_bytes_max,
             records_max,
-            age_max: Duration::from_millis(age),
         },
     )
 }
@@ -209,7 +178,7 @@ proptest! {
         limits in limits(),
         steps in steps(),
     ) {
-        let (mut batcher, mut due, mut now) = batcher(limits);
+        let (mut batcher, mut due) = batcher(limits);
         let mut pushed: HashMap<(u32, u32), Vec<u32>> = HashMap::new();
         let (mut next_id, mut oversize_records) = (0, 0);
         for step in steps {
@@ -229,12 +198,7 @@ proptest! {
                     }
                     let mut item = item(resource, scope, &records);
                     (item.resource_bytes, item.scope_bytes) = (RESOURCE_BYTES, SCOPE_BYTES);
-                    oversize_records -= batcher.push(item, now, &mut due).records;
-                }
-                Step::Wait(ms) => now += Duration::from_millis(ms),
-                Step::Poll => {
-                    batcher.poll(now, &mut due);
-                    prop_assert!(batcher.next_deadline().is_none_or(|deadline| deadline > now));
+                    oversize_records -= batcher.push(item, &mut due).records;
                 }
                 Step::CutAll => batcher.cut_all(&mut due),
             }

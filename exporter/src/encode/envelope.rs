@@ -93,6 +93,7 @@ impl Request {
 }
 
 /// At most how many bytes the containers add to the records of a request with these frames.
+#[cfg(test)]
 pub(crate) fn overhead_max(resource: &Frame, scopes: &[Frame]) -> usize {
     let frames = scopes.iter().map(Frame::len).sum::<usize>() + resource.len();
     frames + (scopes.len() + 1) * OPENING_LEN_MAX
