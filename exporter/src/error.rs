@@ -38,6 +38,15 @@ pub enum BuildError {
         /// The builder method or environment variable that it came from.
         source_name: &'static str,
     },
+    /// A value is out of its bounds or means nothing. The caller's to fix.
+    InvalidValue {
+        /// The value as given.
+        value: String,
+        /// The builder method or environment variable that it came from.
+        source_name: &'static str,
+        /// What it must be.
+        why: String,
+    },
     /// The delivery thread or its driver could not be started: the machine's limits or policy.
     Runtime(spanwire_runtime::BuildError),
 }
@@ -54,6 +63,9 @@ impl fmt::Display for BuildError {
             Self::Unsupported { what, value, source_name } => {
                 write!(f, "{what} {value:?} from {source_name} is not supported by this build; ")?;
                 f.write_str(instead_of(what))
+            }
+            Self::InvalidValue { value, source_name, why } => {
+                write!(f, "the value {value:?} of {source_name} cannot be used: {why}")
             }
             Self::Runtime(error) => runtime_error(error, f),
         }

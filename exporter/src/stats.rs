@@ -69,6 +69,8 @@ pub struct Dropped {
     pub shutdown: u64,
     /// The exporter's thread died with these in its hands.
     pub exporter_died: u64,
+    /// The encoder panicked on them, in the thread that ended them (a bug).
+    pub encoder_panicked: u64,
     /// Their instrumentation scope was one too many for the exporter's table.
     pub too_many_scopes: u64,
 }
@@ -82,7 +84,7 @@ impl Dropped {
 
     /// Every reason with its count, in the order of the fields.
     #[must_use]
-    pub fn by_reason(&self) -> [(&'static str, u64); 9] {
+    pub fn by_reason(&self) -> [(&'static str, u64); 10] {
         // Taken apart without `..`, so that a new reason cannot be left out of the total.
         let Self {
             queue_full,
@@ -93,6 +95,7 @@ impl Dropped {
             retries_exhausted,
             shutdown,
             exporter_died,
+            encoder_panicked,
             too_many_scopes,
         } = *self;
         [
@@ -104,6 +107,7 @@ impl Dropped {
             ("retries_exhausted", retries_exhausted),
             ("shutdown", shutdown),
             ("exporter_died", exporter_died),
+            ("encoder_panicked", encoder_panicked),
             ("too_many_scopes", too_many_scopes),
         ]
     }
@@ -124,9 +128,10 @@ mod tests {
             retries_exhausted: 32,
             shutdown: 64,
             exporter_died: 128,
-            too_many_scopes: 256,
+            encoder_panicked: 256,
+            too_many_scopes: 512,
         };
-        assert_eq!(dropped.total(), 511);
+        assert_eq!(dropped.total(), 1023);
     }
 
     #[test]

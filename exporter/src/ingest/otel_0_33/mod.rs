@@ -1,6 +1,9 @@
 //! Everything that touches the types of opentelemetry 0.33, and nothing else does.
 
+use std::any::Any;
+
 pub(crate) mod attributes;
+pub(crate) mod processor;
 pub(crate) mod resource;
 pub(crate) mod scope;
 pub(crate) mod span_data;
@@ -9,3 +12,9 @@ pub(crate) mod span_data;
 mod arbitrary;
 #[cfg(test)]
 mod tests;
+
+/// Puts this thread into the suppressed telemetry scope until the guard is dropped, so that what
+/// an instrumented library or the user's handler does on it is not exported in turn.
+pub(crate) fn suppress_telemetry() -> Box<dyn Any> {
+    Box::new(opentelemetry::Context::enter_telemetry_suppressed_scope())
+}

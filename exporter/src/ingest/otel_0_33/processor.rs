@@ -1,0 +1,131 @@
+//! The span processor that bypasses the SDK's own batch processors.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use opentelemetry::{Context, InstrumentationScope};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::trace::{Span, SpanData};
+use spanwire_runtime::pipe::Tag;
+
+use super::resource::encode_resource;
+use super::scope::encode_scope;
+use super::span_data::encode_span;
+use crate::error::FlushError;
+use crate::exporter::Exporter;
+use crate::pipeline::door::Door;
+
+/// Encodes each sampled span on the thread that ends it and hands the bytes to an [`Exporter`].
+///
+/// It takes the place of a batch span processor together with its exporter. `on_end` takes no
+/// lock, makes no system call and never waits; if the exporter's buffer is full the span is
+/// dropped and counted ([`Stats::dropped`](crate::Stats)). Spans without the sampled flag are
+/// ignored and not counted.
+///
+/// Shutting the provider down flushes and closes this processor only. Other processors of the
+/// same exporter go on; delivery ends with [`Exporter::shutdown`].
+///
+/// # Examples
+///
+/// ```
+/// use opentelemetry_sdk::trace::SdkTracerProvider;
+///
+/// let exporter = spanwire::Exporter::builder().endpoint("http://localhost:4318").build()?;
+/// let provider = SdkTracerProvider::builder()
+///     .with_span_processor(spanwire::otel_0_33::SpanProcessor::new(&exporter))
+///     .build();
+/// # drop(provider);
+/// # exporter.shutdown(std::time::Duration::ZERO)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct SpanProcessor {
+    door: Door,
+    /// Keeps delivery alive for as long as the provider may end spans.
+    _exporter: Exporter,
+}
+
+impl SpanProcessor {
+    /// A new way into `exporter`. Its spans belong to the resource of the provider that it is
+    /// added to.
+    pub fn new(exporter: &Exporter) -> Self {
+        Self { door: Door::open(exporter.shared()), _exporter: exporter.clone() }
+    }
+
+    /// The tag of a scope: from this thread's cache if the scope is the last one it used.
+    #[inline]
+    fn tag(&self, scope: &InstrumentationScope) -> Option<Tag> {
+        let door = self.door.id();
+        LAST_SCOPE
+            .try_with(|last| {
+                let mut last = last.try_borrow_mut().ok()?;
+                if let Some(hit) = last.as_ref().filter(|last| last.is(door, scope)) {
+                    return Some(hit.tag);
+                }
+                let tag = self.door.tag(encode_scope(scope))?;
+                *last = Some(LastScope { door, scope: scope.clone(), tag });
+                Some(tag)
+            })
+            // The thread's locals are gone: it ends one of its last spans.
+            .unwrap_or_else(|_| self.door.tag(encode_scope(scope)))
+    }
+}
+
+impl opentelemetry_sdk::trace::SpanProcessor for SpanProcessor {
+    fn on_start(&self, _span: &mut Span, _cx: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        if span.span_context.is_sampled() {
+            let tag = self.tag(&span.instrumentation_scope);
+            self.door.append(tag, |out| encode_span(out, &span));
+        }
+    }
+
+    /// Delivers what has ended so far, within [`FLUSH_LIMIT`].
+    fn force_flush(&self) -> OTelSdkResult {
+        sdk_result(self.door.flush(FLUSH_LIMIT), FLUSH_LIMIT)
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        if !self.door.close() {
+            return Err(OTelSdkError::AlreadyShutdown);
+        }
+        sdk_result(self.door.flush(timeout), timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.door.set_resource(encode_resource(resource));
+    }
+}
+
+/// How long `force_flush`, which names no limit, may take: the SDK's export timeout
+/// (`OTEL_BSP_EXPORT_TIMEOUT`, 30 s by default).
+pub const FLUSH_LIMIT: Duration = Duration::from_secs(30);
+
+/// The scope that a thread used last, and its tag.
+struct LastScope {
+    door: u64,
+    scope: InstrumentationScope,
+    tag: Tag,
+}
+
+impl LastScope {
+    /// Compares the full identity: name, version, schema url and attributes.
+    fn is(&self, door: u64, scope: &InstrumentationScope) -> bool {
+        self.door == door && self.scope == *scope
+    }
+}
+
+thread_local! {
+    static LAST_SCOPE: RefCell<Option<LastScope>> = const { RefCell::new(None) };
+}
+
+fn sdk_result(result: Result<(), FlushError>, limit: Duration) -> OTelSdkResult {
+    match result {
+        Ok(()) => Ok(()),
+        Err(FlushError::Timeout { .. }) => Err(OTelSdkError::Timeout(limit)),
+        Err(FlushError::ShutDown) => Err(OTelSdkError::AlreadyShutdown),
+        Err(error) => Err(OTelSdkError::InternalFailure(error.to_string())),
+    }
+}

@@ -1,0 +1,79 @@
+//! A door: one way in for records, with a resource of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use spanwire_runtime::buf::Cursor;
+use spanwire_runtime::pipe::Tag;
+
+use crate::encode::envelope::Frame;
+use crate::error::FlushError;
+use crate::pipeline::flush::Told;
+use crate::pipeline::shared::Shared;
+
+/// One way in. Closing it leaves the exporter and its other doors alone.
+#[derive(Debug)]
+pub(crate) struct Door {
+    shared: Arc<Shared>,
+    /// Tells this door's scopes in a thread's cache from those of other doors.
+    id: u64,
+    /// `None` if there were too many resources already: its records are turned away.
+    resource: Option<u32>,
+    closed: AtomicBool,
+    /// The losses that whoever flushes this door was told of.
+    told: Told,
+}
+
+impl Door {
+    /// Opens a door whose records belong to an empty resource.
+    pub(crate) fn open(shared: Arc<Shared>) -> Self {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        let resource = shared.registry.resource(Frame::default());
+        Self {
+            shared,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            resource,
+            closed: AtomicBool::new(false),
+            told: Told::default(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Sets the resource of the records to come.
+    pub(crate) fn set_resource(&mut self, frame: Frame) {
+        self.resource = self.shared.registry.resource(frame);
+    }
+
+    /// The tag of a scope's records, or `None` if there are too many scopes or resources.
+    pub(crate) fn tag(&self, scope: Frame) -> Option<Tag> {
+        Some(Tag::new(self.resource?, self.shared.registry.scope(scope)?))
+    }
+
+    /// Appends one record, unless the door is closed. What is not taken is counted.
+    #[inline]
+    pub(crate) fn append(&self, tag: Option<Tag>, encode: impl FnMut(&mut Cursor<'_>)) {
+        // Ordering: a record that ends while the door is being closed may go either way.
+        if self.closed.load(Ordering::Relaxed) {
+            return self.shared.ledger.count_closed_door();
+        }
+        match tag {
+            // The pipe has counted what it refuses.
+            Some(tag) => drop(self.shared.pipe.append(tag, encode)),
+            None => self.shared.ledger.count_too_many_scopes(),
+        }
+    }
+
+    /// Delivers what came in so far, through this door or another.
+    pub(crate) fn flush(&self, limit: Duration) -> Result<(), FlushError> {
+        self.shared.flush(Instant::now().checked_add(limit), &self.told)
+    }
+
+    /// Turns away, and counts, all that comes from now on. False if it was closed already.
+    pub(crate) fn close(&self) -> bool {
+        !self.closed.swap(true, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,214 @@
+//! The accounts: what became of every record, each term counted where it happens.
+//!
+//! `emitted = delivered + rejected + dropped(by reason) + in flight`. What was offered, accepted
+//! and refused at intake is counted by the pipe; what was turned away before the pipe and what
+//! became of the records that left it is counted here. All counters are statistics: they are
+//! added to with Relaxed and publish nothing.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use spanwire_runtime::pipe::Counters;
+
+use crate::pipeline::flush::Losses;
+use crate::stats::Dropped;
+
+/// Where the exporter is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// Records are accepted and delivered.
+    Running,
+    /// `shutdown` was called; what is buffered is still being delivered.
+    Stopping,
+    /// Delivery has ended; what was left is counted as dropped.
+    Stopped,
+    /// The exporter thread panicked; what was left is counted as dropped.
+    Died,
+}
+
+/// Counts records. One instance an exporter.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    life: AtomicU8,
+    /// Turned away at a door, before the pipe.
+    closed_door: AtomicU64,
+    too_many_scopes: AtomicU64,
+    /// Settled by the exporter thread.
+    delivered: AtomicU64,
+    rejected: AtomicU64,
+    refused: AtomicU64,
+    exhausted: AtomicU64,
+    oversize: AtomicU64,
+    abandoned: AtomicU64,
+    /// Taken from the pipe and not yet settled.
+    held: AtomicU64,
+    requests: AtomicU64,
+    retries: AtomicU64,
+}
+
+/// What finally became of records that left the pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// The peer has them; it rejected `rejected` of them.
+    Delivered { rejected: u64 },
+    /// The peer said that it will never take them.
+    Refused,
+    /// The retry budget ran out.
+    Exhausted,
+    /// They alone exceed the request limit.
+    Oversize,
+    /// Delivery ended before their turn.
+    Abandoned,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Self {
+        Self {
+            life: AtomicU8::new(Life::Running as u8),
+            closed_door: AtomicU64::new(0),
+            too_many_scopes: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            exhausted: AtomicU64::new(0),
+            oversize: AtomicU64::new(0),
+            abandoned: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn life(&self) -> Life {
+        // Ordering: Acquire pairs with `end` and `begin_stopping`: who sees an end sees the counters before it.
+        match self.life.load(Ordering::Acquire) {
+            0 => Life::Running,
+            1 => Life::Stopping,
+            2 => Life::Stopped,
+            _ => Life::Died,
+        }
+    }
+
+    /// From running to stopping; false if it was not running.
+    pub(crate) fn begin_stopping(&self) -> bool {
+        let (from, to) = (Life::Running as u8, Life::Stopping as u8);
+        // Ordering: Release pairs with `life`.
+        self.life.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+
+    /// Delivery has ended; the first end stands. Called by the exporter's thread only.
+    pub(crate) fn end(&self, life: Life) {
+        if matches!(self.life(), Life::Running | Life::Stopping) {
+            // Ordering: Release pairs with `life`.
+            self.life.store(life as u8, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn count_closed_door(&self) {
+        add(&self.closed_door, 1);
+    }
+
+    pub(crate) fn count_too_many_scopes(&self) {
+        add(&self.too_many_scopes, 1);
+    }
+
+    pub(crate) fn count_request(&self, retry: bool) {
+        add(&self.requests, 1);
+        add(&self.retries, retry.into());
+    }
+
+    /// Records left the pipe.
+    pub(crate) fn hold(&self, records: u64) {
+        add(&self.held, records);
+    }
+
+    /// `records` that were held have met their fate.
+    pub(crate) fn settle(&self, records: u64, fate: Fate) {
+        match fate {
+            Fate::Delivered { rejected } => {
+                // A peer that rejects more than it was sent is clamped.
+                let rejected = rejected.min(records);
+                add(&self.rejected, rejected);
+                add(&self.delivered, records - rejected);
+            }
+            Fate::Refused => add(&self.refused, records),
+            Fate::Exhausted => add(&self.exhausted, records),
+            Fate::Oversize => add(&self.oversize, records),
+            Fate::Abandoned => add(&self.abandoned, records),
+        }
+        self.held.fetch_sub(records, Ordering::Relaxed);
+    }
+
+    /// What was lost so far of the records that had been accepted.
+    pub(crate) fn losses(&self) -> Losses {
+        let dropped = [&self.refused, &self.exhausted, &self.oversize, &self.abandoned];
+        Losses { rejected: load(&self.rejected), dropped: dropped.into_iter().map(load).sum() }
+    }
+
+    pub(crate) fn held(&self) -> u64 {
+        load(&self.held)
+    }
+
+    pub(crate) fn delivered(&self) -> u64 {
+        load(&self.delivered)
+    }
+
+    pub(crate) fn rejected(&self) -> u64 {
+        load(&self.rejected)
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        load(&self.requests)
+    }
+
+    pub(crate) fn retries(&self) -> u64 {
+        load(&self.retries)
+    }
+
+    /// Records that a program ended, whatever became of them.
+    pub(crate) fn emitted(&self, pipe: &Counters) -> u64 {
+        pipe.offered + load(&self.closed_door) + load(&self.too_many_scopes)
+    }
+
+    /// The records that were dropped, by reason.
+    pub(crate) fn dropped(&self, pipe: &Counters) -> Dropped {
+        let mut dropped = Dropped {
+            queue_full: pipe.full,
+            oversize: pipe.oversize + load(&self.oversize),
+            reentrant: pipe.reentrant,
+            after_shutdown: load(&self.closed_door),
+            refused: load(&self.refused),
+            retries_exhausted: load(&self.exhausted),
+            shutdown: load(&self.abandoned),
+            encoder_panicked: pipe.panicked,
+            too_many_scopes: load(&self.too_many_scopes),
+            ..Dropped::default()
+        };
+        match self.life() {
+            Life::Died => {
+                dropped.exporter_died = pipe.closed + pipe.left_behind() + self.held();
+            }
+            Life::Stopped => {
+                dropped.after_shutdown += pipe.closed;
+                dropped.shutdown += pipe.left_behind();
+            }
+            Life::Running | Life::Stopping => dropped.after_shutdown += pipe.closed,
+        }
+        dropped
+    }
+
+    /// Records accepted whose fate is open.
+    pub(crate) fn in_flight(&self, pipe: &Counters) -> u64 {
+        match self.life() {
+            Life::Running | Life::Stopping => pipe.left_behind() + self.held(),
+            Life::Stopped | Life::Died => 0,
+        }
+    }
+}
+
+fn add(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}

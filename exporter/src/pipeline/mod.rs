@@ -1,0 +1,11 @@
+//! From the pipe to the peer: the one place that joins the stages.
+
+pub(crate) mod assemble;
+pub(crate) mod deliver;
+pub(crate) mod door;
+pub(crate) mod flush;
+pub(crate) mod lane;
+pub(crate) mod ledger;
+pub(crate) mod registry;
+pub(crate) mod reply;
+pub(crate) mod shared;
