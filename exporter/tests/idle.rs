@@ -1,0 +1,52 @@
+//! An idle exporter sleeps: nothing wakes its thread.
+
+mod support;
+
+use std::fs;
+use std::time::Duration;
+
+use support::Collector;
+use support::otel::{DRIVERS, LONG, builder, end_spans, provider};
+
+#[test]
+fn an_idle_exporter_makes_no_context_switch() {
+    for io in DRIVERS {
+        let collector = Collector::start();
+        let exporter = builder(&collector.endpoint())
+            .0
+            .io(io)
+            .thread_name("spanwire-idle")
+            .batch_age(Duration::from_millis(20))
+            .build()
+            .unwrap();
+        // Used before, with a connection open: the idle state that matters.
+        end_spans(&provider(&exporter, "service"), 10);
+        exporter.flush(LONG).unwrap();
+        // It falls asleep for good after an empty interval; when that is, is its own business.
+        let quiet = (0..50).any(|_| {
+            let before = switches("spanwire-idle");
+            std::thread::sleep(Duration::from_millis(300));
+            switches("spanwire-idle") == before
+        });
+        assert!(quiet, "{io:?}: the exporter's thread never came to rest");
+        let before = switches("spanwire-idle");
+        std::thread::sleep(Duration::from_secs(2));
+        assert_eq!(switches("spanwire-idle"), before, "{io:?}");
+        // And it is not asleep for ever.
+        end_spans(&provider(&exporter, "service"), 1);
+        collector.wait_for_spans(11);
+    }
+}
+
+/// Voluntary context switches of this process's thread with that name.
+fn switches(name: &str) -> u64 {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let statuses =
+        tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("status")).ok());
+    let of_thread: Vec<_> =
+        statuses.filter(|status| status.starts_with(&format!("Name:\t{name}\n"))).collect();
+    assert_eq!(of_thread.len(), 1, "one thread is called {name}");
+    let line =
+        of_thread[0].lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}

@@ -1,0 +1,162 @@
+//! Flush, shutdown and drop: deadlines that are kept, from anywhere, and what they tell.
+
+mod support;
+
+use std::time::Duration;
+
+use opentelemetry_sdk::error::OTelSdkError;
+use spanwire::{FlushError, ShutdownError};
+
+use support::otel::{LONG, assert_balanced, builder, end_spans, provider};
+use support::{Collector, dead_address};
+
+#[test]
+fn shutdown_delivers_what_is_buffered_and_counts_what_comes_after() {
+    let collector = Collector::start();
+    let exporter = builder(&collector.endpoint()).0.build().unwrap();
+    let provider = provider(&exporter, "service");
+    end_spans(&provider, 10);
+    assert_eq!(exporter.shutdown(LONG), Ok(()));
+    assert_eq!(collector.ids().len(), 10);
+    end_spans(&provider, 4);
+    let stats = exporter.stats();
+    assert_eq!((stats.delivered, stats.dropped.after_shutdown), (10, 4));
+    assert_balanced(&stats, 14);
+    assert_eq!(exporter.shutdown(LONG), Err(ShutdownError::AlreadyShutDown));
+    assert_eq!(exporter.flush(LONG), Err(FlushError::ShutDown));
+}
+
+#[test]
+fn deadlines_of_zero_and_of_for_ever_are_deadlines() {
+    let collector = Collector::start();
+    let exporter = builder(&collector.endpoint()).0.build().unwrap();
+    let provider = provider(&exporter, "service");
+    assert_eq!(exporter.flush(Duration::ZERO), Ok(()), "nothing is pending");
+    end_spans(&provider, 3);
+    assert_eq!(exporter.flush(Duration::MAX), Ok(()));
+    assert_eq!(exporter.shutdown(Duration::MAX), Ok(()));
+    assert_eq!(collector.ids().len(), 3);
+
+    let exporter = builder(&format!("http://{}", dead_address())).0.build().unwrap();
+    let provider = support::otel::provider(&exporter, "service");
+    end_spans(&provider, 3);
+    assert_eq!(exporter.flush(Duration::ZERO), Err(FlushError::Timeout { pending: 3 }));
+    assert_eq!(exporter.shutdown(Duration::ZERO), Err(ShutdownError::Timeout { left: 3 }));
+    assert_balanced(&exporter.stats(), 3);
+}
+
+#[test]
+fn a_providers_shutdown_closes_its_own_door_only() {
+    let collector = Collector::start();
+    let exporter = builder(&collector.endpoint()).0.build().unwrap();
+    let (closing, staying) = (provider(&exporter, "closing"), provider(&exporter, "staying"));
+    end_spans(&closing, 2);
+    closing.shutdown().unwrap();
+    assert_eq!(collector.ids().len(), 2);
+    assert!(matches!(closing.shutdown(), Err(OTelSdkError::AlreadyShutdown)));
+    end_spans(&staying, 3);
+    staying.force_flush().unwrap();
+    assert_eq!(collector.ids().len(), 5);
+    assert_balanced(&exporter.stats(), 5);
+}
+
+#[test]
+fn dropping_the_last_handle_delivers_what_is_buffered() {
+    let collector = Collector::start();
+    {
+        let exporter = builder(&collector.endpoint()).0.build().unwrap();
+        let provider = provider(&exporter, "service");
+        drop(exporter);
+        end_spans(&provider, 6);
+    }
+    assert_eq!(collector.ids().len(), 6);
+}
+
+#[test]
+fn a_tokio_runtime_with_one_worker_can_block_on_a_flush() {
+    let collector = Collector::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let exporter = builder(&collector.endpoint()).0.build().unwrap();
+        let provider = provider(&exporter, "service");
+        end_spans(&provider, 4);
+        exporter.flush(LONG).unwrap();
+        end_spans(&provider, 4);
+        exporter.flush_async(LONG).await.unwrap();
+        assert_eq!(collector.ids().len(), 8);
+        end_spans(&provider, 4);
+        provider.shutdown().unwrap();
+        exporter.shutdown_async(LONG).await.unwrap();
+    });
+    assert_eq!(collector.ids().len(), 12);
+}
+
+#[test]
+fn flush_as_a_future_keeps_its_deadline_without_any_runtimes_timer() {
+    let exporter = builder(&format!("http://{}", dead_address())).0.build().unwrap();
+    end_spans(&provider(&exporter, "service"), 3);
+    let flush = exporter.flush_async(Duration::from_millis(50));
+    let flushed = futures_block_on(flush);
+    assert_eq!(flushed, Err(FlushError::Timeout { pending: 3 }));
+    let ended = futures_block_on(exporter.shutdown_async(Duration::ZERO));
+    assert_eq!(ended, Err(ShutdownError::Timeout { left: 3 }));
+}
+
+#[test]
+fn concurrent_flushes_all_succeed() {
+    let collector = Collector::start();
+    let exporter = builder(&collector.endpoint()).0.build().unwrap();
+    let provider = provider(&exporter, "service");
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    end_spans(&provider, 5);
+                    exporter.flush(LONG).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(collector.ids().len(), 400);
+    assert_balanced(&exporter.stats(), 400);
+}
+
+#[test]
+fn a_handler_may_call_the_exporter_that_called_it() {
+    let (send, receive) = std::sync::mpsc::channel();
+    let cell = std::sync::Arc::new(std::sync::OnceLock::<spanwire::Exporter>::new());
+    let in_handler = std::sync::Arc::clone(&cell);
+    let exporter = builder(&format!("http://{}", dead_address()))
+        .0
+        .on_diagnostic(move |_| {
+            if let Some(exporter) = in_handler.get() {
+                let _ = send.send(exporter.flush(LONG));
+            }
+        })
+        .build()
+        .unwrap();
+    cell.set(exporter.clone()).unwrap();
+    end_spans(&provider(&exporter, "service"), 1);
+    assert!(exporter.flush(Duration::from_millis(100)).is_err());
+    let from_handler = receive.recv().unwrap();
+    assert_eq!(from_handler, Err(FlushError::Timeout { pending: 1 }));
+    assert!(exporter.shutdown(Duration::from_millis(10)).is_err());
+}
+
+/// The smallest executor: proves that the future needs no other.
+fn futures_block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+            std::task::Poll::Ready(output) => return output,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}

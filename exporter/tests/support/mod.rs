@@ -1,0 +1,293 @@
+//! A collector for tests, on blocking std sockets and prost: it shares no code with spanwire.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+pub(crate) mod otel;
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, BufReader, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+
+/// What the collector does with one request, after it has read it.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    /// 200 with an empty body; the spans are kept.
+    Accept,
+    /// 200 with this body; the spans are kept.
+    AcceptWith(Vec<u8>),
+    /// This status with these header lines and this body; the spans are not kept.
+    Refuse(u16, &'static str, Vec<u8>),
+    /// Nothing: the connection stays open until the collector stops.
+    Stall,
+    /// The connection is closed without an answer; the spans are not kept.
+    HangUp,
+    /// The connection is closed without an answer although the spans are kept.
+    KeepAndHangUp,
+}
+
+/// A span as it arrived.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Received {
+    /// Number of the request, from 0.
+    pub(crate) request: usize,
+    /// `service.name` of its resource, or "".
+    pub(crate) service: String,
+    /// Name of its scope.
+    pub(crate) scope: String,
+    /// The span.
+    pub(crate) span: Span,
+}
+
+/// Listens on a loopback port until it is stopped or dropped.
+pub(crate) struct Collector {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+type Script = Box<dyn FnMut(usize) -> Reply + Send>;
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    stopping: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    script: Option<Script>,
+    requests: usize,
+    heads: Vec<String>,
+    spans: Vec<Received>,
+    connections: Vec<TcpStream>,
+}
+
+impl Collector {
+    /// Accepts everything.
+    pub(crate) fn start() -> Self {
+        Self::scripted(|_| Reply::Accept)
+    }
+
+    /// Answers request number n (from 0) as `script(n)` says.
+    pub(crate) fn scripted(script: impl FnMut(usize) -> Reply + Send + 'static) -> Self {
+        Self::listen(TcpListener::bind("127.0.0.1:0").unwrap(), script)
+    }
+
+    /// As `scripted`, on an address that was in use before (a restarted collector).
+    pub(crate) fn restarted(
+        address: SocketAddr,
+        script: impl FnMut(usize) -> Reply + Send + 'static,
+    ) -> Self {
+        // std sets SO_REUSEADDR, so connections in TIME_WAIT do not stand in the way.
+        Self::listen(TcpListener::bind(address).unwrap(), script)
+    }
+
+    fn listen(listener: TcpListener, script: impl FnMut(usize) -> Reply + Send + 'static) -> Self {
+        let address = listener.local_addr().unwrap();
+        let state = State { script: Some(Box::new(script)), ..State::default() };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            stopping: AtomicBool::new(false),
+        });
+        let serving = Arc::clone(&shared);
+        let acceptor = thread::spawn(move || serving.accept(&listener));
+        Self { shared, address, acceptor: Some(acceptor) }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Requests read so far, whatever was answered.
+    pub(crate) fn requests(&self) -> usize {
+        self.shared.state.lock().unwrap().requests
+    }
+
+    /// The heads of the requests so far.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.shared.state.lock().unwrap().heads.clone()
+    }
+
+    /// Connections accepted so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.state.lock().unwrap().connections.len()
+    }
+
+    /// The spans kept so far, in the order of arrival; a resent span occurs twice.
+    pub(crate) fn spans(&self) -> Vec<Received> {
+        self.shared.state.lock().unwrap().spans.clone()
+    }
+
+    /// How often each span id was kept.
+    pub(crate) fn ids(&self) -> HashMap<Vec<u8>, usize> {
+        let mut ids = HashMap::new();
+        for received in self.spans() {
+            *ids.entry(received.span.span_id).or_default() += 1;
+        }
+        ids
+    }
+
+    /// Waits until `count` requests have been read.
+    pub(crate) fn wait_for_requests(&self, count: usize) {
+        self.wait_until(&format!("{count} requests"), |state| state.requests >= count);
+    }
+
+    /// Waits until `count` spans have been kept.
+    pub(crate) fn wait_for_spans(&self, count: usize) {
+        self.wait_until(&format!("{count} spans"), |state| state.spans.len() >= count);
+    }
+
+    fn wait_until(&self, what: &str, is_reached: impl Fn(&State) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut state = self.shared.state.lock().unwrap();
+        while !is_reached(&state) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(left > Duration::ZERO, "no {what} within {PATIENCE:?}");
+            state = self.shared.changed.wait_timeout(state, left).unwrap().0;
+        }
+    }
+
+    /// Closes the listener and every connection: the collector was killed.
+    pub(crate) fn stop(&mut self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        // Wakes `accept`.
+        drop(TcpStream::connect(self.address));
+        if let Some(acceptor) = self.acceptor.take() {
+            acceptor.join().unwrap();
+        }
+        for connection in self.shared.state.lock().unwrap().connections.drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// An address of this machine that nobody listens on.
+pub(crate) fn dead_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// What a test waits for something that must happen; it fails, rather than hangs, past it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Shared {
+    fn accept(self: &Arc<Self>, listener: &TcpListener) {
+        for stream in listener.incoming() {
+            if self.stopping.load(Ordering::SeqCst) {
+                return;
+            }
+            let Ok(stream) = stream else { continue };
+            self.state.lock().unwrap().connections.push(stream.try_clone().unwrap());
+            let serving = Arc::clone(self);
+            thread::spawn(move || serving.serve(stream));
+        }
+    }
+
+    /// Serves one connection until it ends; how it ends is the client's business.
+    fn serve(&self, stream: TcpStream) {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut writer = stream;
+        while let Ok((head, body)) = read_request(&mut reader) {
+            match self.answer(head, &body) {
+                Some(answer) if writer.write_all(&answer).is_ok() => {}
+                Some(_) => return,
+                None => {
+                    let _ = writer.shutdown(Shutdown::Both);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Follows the script; `None` hangs up.
+    fn answer(&self, head: String, body: &[u8]) -> Option<Vec<u8>> {
+        let mut state = self.state.lock().unwrap();
+        let request = state.requests;
+        state.requests += 1;
+        state.heads.push(head);
+        let mut script = state.script.take().unwrap();
+        let reply = script(request);
+        state.script = Some(script);
+        if matches!(reply, Reply::Accept | Reply::AcceptWith(_) | Reply::KeepAndHangUp) {
+            state.spans.extend(decode(request, body));
+        }
+        self.changed.notify_all();
+        drop(state);
+        match reply {
+            Reply::Accept => Some(response(200, "", b"")),
+            Reply::AcceptWith(body) => Some(response(200, "", &body)),
+            Reply::Refuse(status, headers, body) => Some(response(status, headers, &body)),
+            Reply::Stall => Some(Vec::new()),
+            Reply::HangUp | Reply::KeepAndHangUp => None,
+        }
+    }
+}
+
+fn read_request(reader: &mut impl BufRead) -> io::Result<(String, Vec<u8>)> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let length = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .and_then(|(_, value)| value.trim().parse().ok())
+        .expect("a request has a content-length");
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok((head, body))
+}
+
+fn decode(request: usize, body: &[u8]) -> Vec<Received> {
+    let export = ExportTraceServiceRequest::decode(body).expect("the body is an OTLP request");
+    let mut received = Vec::new();
+    assert_eq!(export.resource_spans.len(), 1, "a request holds one resource");
+    for resource_spans in export.resource_spans {
+        let resource = resource_spans.resource.unwrap_or_default();
+        let service = resource
+            .attributes
+            .iter()
+            .find(|attribute| attribute.key == "service.name")
+            .map_or_else(String::new, |attribute| format!("{:?}", attribute.value));
+        for scope_spans in resource_spans.scope_spans {
+            let scope = scope_spans.scope.unwrap_or_default().name;
+            received.extend(scope_spans.spans.into_iter().map(|span| Received {
+                request,
+                service: service.clone(),
+                scope: scope.clone(),
+                span,
+            }));
+        }
+    }
+    received
+}
+
+fn response(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
+    let mut response = format!(
+        "HTTP/1.1 {status} Scripted\r\ncontent-type: application/x-protobuf\r\n{headers}content-length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    response.extend_from_slice(body);
+    response
+}

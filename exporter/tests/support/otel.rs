@@ -1,0 +1,67 @@
+//! Providers and exporters for tests.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use spanwire::otel_0_33::SpanProcessor;
+use spanwire::{Builder, Exporter, Io, Stats};
+
+/// A limit for what is expected to succeed long before.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// Both drivers: what a promise holds for.
+pub(crate) const DRIVERS: [Io; 2] = [Io::Uring, Io::Epoll];
+
+/// An exporter that reads no environment and keeps its diagnostics for the test.
+pub(crate) fn builder(endpoint: &str) -> (Builder, Diagnostics) {
+    let diagnostics = Diagnostics::default();
+    let kept = diagnostics.clone();
+    let builder = Exporter::builder()
+        .env_from(|_| None)
+        .endpoint(endpoint)
+        .retry_backoff(Duration::from_millis(10), Duration::from_millis(50))
+        .on_diagnostic(move |diagnostic| {
+            kept.0.lock().unwrap().push(format!("{:?}: {diagnostic}", diagnostic.kind));
+        });
+    (builder, diagnostics)
+}
+
+/// What an exporter told its handler.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Diagnostics(Arc<Mutex<Vec<String>>>);
+
+impl Diagnostics {
+    pub(crate) fn of_kind(&self, kind: &str) -> Vec<String> {
+        let all = self.0.lock().unwrap();
+        all.iter().filter(|line| line.starts_with(kind)).cloned().collect()
+    }
+}
+
+/// A provider whose spans go into `exporter` and belong to `service`.
+pub(crate) fn provider(exporter: &Exporter, service: &str) -> SdkTracerProvider {
+    SdkTracerProvider::builder()
+        .with_resource(Resource::builder_empty().with_service_name(service.to_owned()).build())
+        .with_span_processor(SpanProcessor::new(exporter))
+        .build()
+}
+
+/// Ends `count` spans named "span <n>"; returns their ids.
+pub(crate) fn end_spans(provider: &SdkTracerProvider, count: usize) -> Vec<Vec<u8>> {
+    let tracer = provider.tracer("test");
+    let end = |index| {
+        let mut span = tracer.start(format!("span {index}"));
+        span.end();
+        span.span_context().span_id().to_bytes().to_vec()
+    };
+    (0..count).map(end).collect()
+}
+
+/// The law: nothing is lost without a count.
+pub(crate) fn assert_balanced(stats: &Stats, emitted: usize) {
+    assert_eq!(stats.emitted, emitted as u64, "{stats:?}");
+    assert_eq!(stats.accounted_for(), stats.emitted, "{stats:?}");
+}
