@@ -10,7 +10,8 @@ use std::ops::Range;
 use std::ptr::NonNull;
 use std::slice;
 
-pub use self::arm::{Arc, Condvar, UnsafeCell, atomic, hint, limits, thread, thread_local};
+pub(crate) use self::arm::thread_local;
+pub use self::arm::{Arc, Condvar, UnsafeCell, atomic, hint, limits, thread};
 use self::arm::{Mutex as InnerMutex, MutexGuard as InnerGuard, Trace};
 
 /// A mutex that ignores poisoning: every structure behind one is valid between any two
@@ -141,7 +142,8 @@ mod arm {
     use std::ops::Range;
     pub use std::sync::{Arc, Condvar, atomic};
     pub(super) use std::sync::{Mutex, MutexGuard};
-    pub use std::{hint, thread, thread_local};
+    pub(crate) use std::thread_local;
+    pub use std::{hint, thread};
 
     /// Sizes that a model has to shrink.
     pub mod limits {
@@ -201,7 +203,15 @@ mod arm {
     pub use loom::cell::UnsafeCell;
     pub use loom::sync::{Arc, Condvar, atomic};
     pub(super) use loom::sync::{Mutex, MutexGuard};
-    pub use loom::{hint, thread, thread_local};
+    pub use loom::{hint, thread};
+
+    /// loom's macro does not know `const` initialisers.
+    macro_rules! local {
+        ($($(#[$doc:meta])* static $name:ident: $type:ty = const { $init:expr };)+) => {
+            loom::thread_local! { $($(#[$doc])* static $name: $type = $init;)+ }
+        };
+    }
+    pub(crate) use local as thread_local;
 
     /// Sizes that a model has to shrink.
     pub mod limits {
