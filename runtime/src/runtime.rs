@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::blocking::{self, Blocking, Pool};
+use crate::blocking::{self, Blocking, Pool, SharedPool};
 use crate::driver::{self, Driver};
 use crate::executor::{self, Park, Shared};
 use crate::sync::doorbell::{Bed, Doorbell};
@@ -335,7 +335,7 @@ impl Error for BuildError {
 #[derive(Clone)]
 struct Parts {
     worker: Arc<Shared>,
-    pool: std::sync::Arc<Pool>,
+    pool: SharedPool,
     ended: Arc<Ended>,
 }
 

@@ -16,8 +16,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-pub(crate) use self::pool::Pool;
 use self::pool::Refusal;
+pub(crate) use self::pool::{Pool, SharedPool};
 use crate::sync::shim::Mutex;
 use crate::sync::unwind;
 
@@ -51,7 +51,7 @@ where
 }
 
 /// As [`spawn_blocking`], on a given pool.
-pub(crate) fn spawn_on<F, T>(pool: &Arc<Pool>, call: F) -> Blocking<T>
+pub(crate) fn spawn_on<F, T>(pool: &SharedPool, call: F) -> Blocking<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,

@@ -18,6 +18,9 @@ pub(crate) struct Pool {
     changed: Condvar,
 }
 
+/// A pool is no part of any model, so its count is the standard library's.
+pub(crate) type SharedPool = Arc<Pool>;
+
 /// Something to run on a thread of the pool; dropped unrun when the pool is closed.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
@@ -43,7 +46,7 @@ struct Inside {
 
 impl Pool {
     /// A pool whose threads have `name` and a number.
-    pub(crate) fn new(name: String) -> Arc<Self> {
+    pub(crate) fn new(name: String) -> SharedPool {
         Arc::new(Self { name, inside: Mutex::new(Inside::default()), changed: Condvar::new() })
     }
 
