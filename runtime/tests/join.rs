@@ -68,7 +68,8 @@ fn a_detached_task_runs_on_and_its_output_is_dropped_on_the_worker() {
     }));
     is_done.recv().unwrap();
     // The worker has dropped the output before it runs the next task.
-    assert_eq!(drops.threads(), [probe::worker_thread(&runtime)]);
+    let worker = probe::worker_thread(&runtime);
+    assert_eq!(drops.threads(), [worker]);
 }
 
 #[test]

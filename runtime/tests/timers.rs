@@ -6,12 +6,12 @@ mod probe;
 
 use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::mpsc;
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use probe::runtime;
-use spanwire_runtime::time::{self, interval, sleep, sleep_until, timeout, timeout_at};
+use spanwire_runtime::time::{Sleep, interval, sleep, sleep_until, timeout, timeout_at};
 use spanwire_runtime::{spawn, yield_now};
 
 const MS: Duration = Duration::from_millis(1);
@@ -66,19 +66,35 @@ fn what_no_clock_can_express_never_comes() {
 
 #[test]
 fn timers_end_in_the_order_of_their_deadlines() {
-    let runtime = runtime();
-    let (ended, order) = mpsc::channel();
-    let start = Instant::now();
-    for millis in [9, 3, 70, 6, 1] {
-        let ended = ended.clone();
-        drop(runtime.spawn(async move {
-            sleep_until(start + millis * MS).await;
-            ended.send(millis).unwrap();
-        }));
-    }
-    drop(ended);
-    let order: Vec<_> = order.iter().collect();
+    let order = on_worker(async {
+        loop {
+            let start = Instant::now();
+            let woken = Arc::new(Mutex::new(Vec::new()));
+            let mut naps: Vec<_> = [9, 3, 70, 6, 1]
+                .map(|millis| (millis, Box::pin(sleep_until(start + millis * MS))))
+                .into();
+            let mut armed = true;
+            for (millis, nap) in &mut naps {
+                let waker = Waker::from(Arc::new(Note(*millis, Arc::clone(&woken))));
+                armed &= nap.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();
+            }
+            // On a slow day the first is due before the last is armed: then once more.
+            if armed {
+                sleep_until(start + 71 * MS).await;
+                return woken.lock().unwrap().clone();
+            }
+        }
+    });
     assert_eq!(order, [1, 3, 6, 9, 70]);
+}
+
+/// A waker that writes down that it was woken.
+struct Note(u32, Arc<Mutex<Vec<u32>>>);
+
+impl Wake for Note {
+    fn wake(self: Arc<Self>) {
+        self.1.lock().unwrap().push(self.0);
+    }
 }
 
 #[test]
@@ -194,15 +210,16 @@ fn an_interval_longer_than_time_comes_once() {
 #[test]
 #[should_panic(expected = "not a worker of the spanwire runtime")]
 fn a_timer_off_the_worker_panics() {
-    runtime().block_on(time::sleep(MS));
+    runtime().block_on(sleep(MS));
 }
 
 #[test]
 fn an_armed_sleep_may_be_dropped_anywhere() {
-    let nap = on_worker(async {
+    let (give, take) = mpsc::channel::<Pin<Box<Sleep>>>();
+    on_worker(async move {
         let mut nap = Box::pin(sleep(Duration::from_secs(3600)));
         assert!(first_poll(nap.as_mut()).await.is_pending());
-        nap
+        give.send(nap).unwrap();
     });
-    drop::<Pin<Box<time::Sleep>>>(nap);
+    drop(take.recv().unwrap());
 }
