@@ -1,7 +1,7 @@
 //! `spanwire demo`: a real HTTP service, driven by real requests, whose spans travel through spanwire to a real collector.
 //!
 //! ```text
-//! this thread       clients  ──HTTP──▶  service        one request: 5 spans on average
+//! this thread       clients  ──HTTP──▶  service        one request: 4.4 spans on average
 //!                      └── spans ──┐       └── spans ──┐
 //! exporter's thread                └──▶ spanwire ◀─────┘
 //! collector's thread                       └──OTLP/HTTP──▶ collector (decodes with prost)

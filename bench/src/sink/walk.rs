@@ -2,7 +2,8 @@
 //!
 //! It checks every length on the way down to the fields of each span, and the widths of the ids; it does not look into
 //! attributes, events and links. A full decode with prost costs more than the exporter that is measured here; this walk
-//! costs about a tenth of it. `tests/sink.rs` compares the two on random messages.
+//! costs less than a tenth of it (`cargo bench -p spanwire-bench -- count`). `tests/sink.rs` compares the two on random
+//! messages.
 //!
 //! Field numbers: opentelemetry-proto v1, collector/trace/v1/trace_service.proto and trace/v1/trace.proto.
 

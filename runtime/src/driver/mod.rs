@@ -29,11 +29,16 @@ use self::op::{Backend, Op};
 use self::slots::{Abandoned, Effect, Key, Slots};
 use self::socket::Socket;
 use crate::sync::doorbell::Unpark;
+use crate::sync::unwind;
 
+#[cfg(test)]
+mod fake;
 mod mio;
 pub(crate) mod op;
 mod slots;
 pub(crate) mod socket;
+#[cfg(test)]
+mod tests;
 mod uring;
 
 /// Which driver to use.
@@ -340,8 +345,9 @@ impl Shared {
         loop {
             let effect = self.core.borrow_mut().slots.next_effect();
             match effect {
-                Some(Effect::Wake(waker)) => waker.wake(),
-                Some(Effect::Leftover(op, result)) => op.dispose(result),
+                // One that panics must not take the others' wake-ups with it.
+                Some(Effect::Wake(waker)) => unwind::quietly(|| waker.wake()),
+                Some(Effect::Leftover(op, result)) => unwind::quietly(|| op.dispose(result)),
                 None => return,
             }
         }

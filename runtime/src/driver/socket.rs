@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use super::Shared;
+use crate::sync::unwind;
 
 /// A socket and what its operations have to agree on.
 pub(crate) struct Socket {
@@ -134,7 +135,7 @@ impl Socket {
 
     fn wake_waiters(&self) {
         for waiter in self.waiters.take() {
-            waiter.wake();
+            unwind::quietly(|| waiter.wake());
         }
     }
 

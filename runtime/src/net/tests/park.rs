@@ -1,0 +1,127 @@
+//! How a worker sleeps in its driver, and how much a driver takes at once.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::mpsc;
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use super::*;
+use crate::driver::Shared;
+use crate::driver::op::Op;
+
+#[test]
+fn a_park_ends_by_its_timeout() {
+    on_each_driver(|driver| {
+        driver.park(Some(Duration::ZERO));
+        driver.park(Some(Duration::from_millis(1)));
+        block_on(driver, async {
+            let (stream, _peer) = pair().await;
+            let mut receive = pin!(stream.recv(Vec::with_capacity(1)));
+            poll_once(receive.as_mut()).await;
+            driver.park(Some(Duration::from_millis(1)));
+            assert_eq!(driver.in_flight(), 1);
+        });
+    });
+}
+
+#[test]
+fn a_park_ends_by_an_unpark() {
+    on_each_driver(|driver| {
+        let unpark = driver.unpark();
+        // Before the park, twice; then from another thread, again and again.
+        unpark.unpark();
+        unpark.unpark();
+        driver.park(None);
+        let (go, gone) = mpsc::sync_channel(0);
+        let other = thread::spawn(move || {
+            while gone.recv().is_ok() {
+                unpark.unpark();
+            }
+        });
+        for _ in 0..100 {
+            go.send(()).unwrap();
+            driver.park(None);
+        }
+        drop(go);
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn an_unpark_survives_a_turn() {
+    on_each_driver(|driver| {
+        block_on(driver, async {
+            let (stream, _peer) = pair().await;
+            let mut receive = pin!(stream.recv(Vec::with_capacity(1)));
+            poll_once(receive.as_mut()).await;
+            driver.unpark().unpark();
+            driver.turn();
+            driver.turn();
+            driver.park(None);
+        });
+    });
+}
+
+#[test]
+fn off_a_worker_is_an_error() {
+    let mut connect = pin!(TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], 9))));
+    let Poll::Ready(Err(error)) = connect.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    else {
+        panic!("it must fail at once");
+    };
+    assert!(error.to_string().contains("spawn_pinned"), "{error}");
+}
+
+#[test]
+fn the_current_driver_is_restored() {
+    let (outer, _) = Driver::open(Choice::Epoll).unwrap();
+    let (inner, _) = Driver::open(Choice::Epoll).unwrap();
+    let seen = Cell::new(0);
+    outer.enter(|| {
+        inner.enter(|| seen.set(seen.get() + 1));
+        assert!(Shared::current().is_ok());
+    });
+    assert!(Shared::current().is_err());
+    assert_eq!(seen.get(), 1);
+}
+
+/// More operations than either queue of a ring holds, all of which end at once.
+#[test]
+fn no_completion_is_lost_when_the_queues_are_full() {
+    on_each_driver(|driver| {
+        block_on(driver, async {
+            let (stream, peer) = pair().await;
+            let current = Shared::current().unwrap();
+            let receive = || current.start(Op::recv(stream.socket.lease(), Vec::with_capacity(1)));
+            let mut receives: Vec<_> = (0..3000).map(|_| receive()).collect();
+            for receive in &mut receives {
+                poll_once(Pin::new(receive)).await;
+            }
+            driver.turn();
+            drop(peer);
+            for receive in receives {
+                assert_eq!(receive.await.1.unwrap(), 0);
+            }
+        });
+        assert_eq!(driver.in_flight(), 0);
+    });
+}
+
+/// The same with cancellations, which need room in the queues as well.
+#[test]
+fn no_cancellation_is_lost_when_the_queues_are_full() {
+    on_each_driver(|driver| {
+        block_on(driver, async {
+            let (stream, _peer) = pair().await;
+            let current = Shared::current().unwrap();
+            let receive = || current.start(Op::recv(stream.socket.lease(), Vec::with_capacity(1)));
+            drop((0..3000).map(|_| receive()).collect::<Vec<_>>());
+            stream.close().await.unwrap();
+        });
+        assert_eq!(driver.in_flight(), 0);
+    });
+}
