@@ -26,6 +26,8 @@ pub(crate) struct Client {
     endpoint: Endpoint,
     head: RequestHead,
     limits: ResponseLimits,
+    /// A connection idle for less than this is used again without a look at it.
+    unchecked_limit: Duration,
     /// A connection that may carry the next request; absent while one is under way.
     idle: Option<Idle>,
     /// What the attempt that is under way has come to. It is kept here and not in the attempt's
@@ -54,8 +56,15 @@ impl Client {
     pub(crate) fn new(endpoint: Endpoint, headers: &[(HeaderName, HeaderValue)]) -> Self {
         let head = RequestHead::new(&endpoint.authority, &endpoint.target, headers);
         let limits = ResponseLimits::default();
-        let progress = Attempt::new(limits);
-        Self { endpoint, head, limits, idle: None, progress, buffer: Vec::new() }
+        Self {
+            endpoint,
+            head,
+            limits,
+            unchecked_limit: UNCHECKED_LIMIT,
+            idle: None,
+            progress: Attempt::new(limits),
+            buffer: Vec::new(),
+        }
     }
 
     /// Sends `payload` once and says what came of it, by `deadline` at the latest (`None` is no
@@ -163,7 +172,7 @@ impl Client {
     /// The kept connection, unless the peer has closed it meanwhile (H13).
     fn take_idle(&mut self) -> Option<TcpStream> {
         let idle = self.idle.take()?;
-        let is_fresh = idle.since.elapsed() < UNCHECKED_LIMIT;
+        let is_fresh = idle.since.elapsed() < self.unchecked_limit;
         (is_fresh || !idle.stream.is_stale()).then_some(idle.stream)
     }
 
@@ -191,6 +200,9 @@ impl fmt::Debug for Client {
 const RECEIVE_BYTES: usize = 4 << 10;
 /// Parts of a rendered head.
 const HEAD_PARTS: usize = 2;
-/// A connection that was used less than this ago is used again without a look at it: the look is
-/// a system call, and a peer that closes so soon is found out by the request itself.
+/// How long an idle connection is trusted: a look at it is a system call, and a peer that closes
+/// so soon is found out by the request itself.
 const UNCHECKED_LIMIT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,10 @@ pub(super) async fn connect(endpoint: &Endpoint) -> Result<TcpStream, Failure> {
     let addresses = resolve(&endpoint.host, endpoint.port)
         .await
         .map_err(|error| Failure::new(Phase::Resolve, error.to_string()))?;
+    connect_any(addresses).await
+}
+
+async fn connect_any(addresses: Vec<SocketAddr>) -> Result<TcpStream, Failure> {
     let mut tried = 0;
     let mut last = None;
     for address in addresses.into_iter().take(ADDRESSES_MAX) {
@@ -53,3 +57,42 @@ const ADDRESSES_MAX: usize = 8;
 /// How long one address may take, so that a dead first one does not use up the whole attempt.
 /// Two SYN retransmissions (1 s and 3 s) fit in.
 const CONNECT_LIMIT: Duration = Duration::from_secs(4);
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use spanwire_runtime::{Builder, driver};
+
+    use super::*;
+
+    /// An address where nobody listens.
+    fn deaf() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+
+    fn connected_to(addresses: Vec<SocketAddr>) -> Result<SocketAddr, Failure> {
+        let runtime = Builder::new().io(driver::Choice::Epoll).build().unwrap();
+        let task = runtime.spawn_pinned(move || async move {
+            connect_any(addresses).await.map(|stream| stream.peer_addr().unwrap())
+        });
+        runtime.block_on(task).unwrap()
+    }
+
+    #[test]
+    fn the_next_address_is_tried_if_one_refuses_up_to_a_bound() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let open = listener.local_addr().unwrap();
+        assert_eq!(connected_to(vec![deaf(), open]), Ok(open));
+        let mut addresses = vec![deaf(); ADDRESSES_MAX];
+        addresses.push(open);
+        let failure = connected_to(addresses).unwrap_err();
+        assert_eq!(failure.phase, Phase::Connect);
+        assert!(failure.message.starts_with("8 addresses tried"), "{failure}");
+    }
+
+    #[test]
+    fn a_name_without_addresses_is_not_resolved() {
+        assert_eq!(connected_to(vec![]).unwrap_err().phase, Phase::Resolve);
+    }
+}
