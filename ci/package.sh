@@ -11,13 +11,20 @@ LIBRARIES=(spanwire-runtime spanwire)
 # Files that whoever gets only the package needs.
 PAPERS=(LICENSE-MIT LICENSE-APACHE README.md src/lib.rs)
 
-target="${CARGO_TARGET_DIR:-target}"
 dirty=()
 [ "${PACKAGE_ALLOW_DIRTY:-0}" = 1 ] && dirty=(--allow-dirty)
 
-cargo package --locked "${LIBRARIES[@]/#/-p=}" "${dirty[@]}"
-
 version=$(cargo pkgid --locked -p spanwire | sed 's/.*[#@]//')
+# cargo takes a package of a known version for unchanged. So nothing may remain of an earlier run: neither what was
+# built from it, nor what cargo unpacked from the registry that it makes up for this call (its directory has no host
+# name before the hash).
+target="${PACKAGE_TARGET_DIR:-target/package-check}"
+rm -rf "$target"
+for library in "${LIBRARIES[@]}"; do
+    rm -rf "${CARGO_HOME:-$HOME/.cargo}"/registry/{src,cache}/-*/"$library-$version"{,.crate}
+done
+CARGO_TARGET_DIR="$target" cargo package --locked "${LIBRARIES[@]/#/-p=}" "${dirty[@]}"
+
 for library in "${LIBRARIES[@]}"; do
     archive="$target/package/$library-$version.crate"
     files=$(tar tzf "$archive")
