@@ -7,8 +7,7 @@ use crate::wire::fields::{
     any_value, array_value, instrumentation_scope, key_value, resource_records, scope_records,
 };
 use crate::wire::write::{
-    Wire, field_len, key, message, put_bytes, put_len, put_str_unless_empty, put_varint, to_bytes,
-    varint_len,
+    Wire, field_len, key, message, put_len, put_str_unless_empty, put_varint, to_bytes, varint_len,
 };
 
 /// A value without parts.
@@ -30,12 +29,10 @@ pub(crate) enum Scalar<'a> {
 }
 
 /// Writes one attribute, where `field` is the key of the attributes in the message around it.
-#[inline]
+#[inline(always)] // So that the compiler knows the kind of the value at each call.
 pub(crate) fn attribute(out: &mut Cursor<'_>, field: u8, name: &str, value: Scalar<'_>) {
-    let len = value.len();
-    attribute_name(out, field, name, field_len(len));
-    put_len(out, VALUE, len);
-    value.put(out);
+    attribute_name(out, field, name, field_len(value.len()));
+    value.put(out, VALUE);
 }
 
 /// Writes one attribute whose value is an array.
@@ -50,10 +47,7 @@ pub(crate) fn array_attribute<'a>(
     attribute_name(out, field, name, field_len(value_len));
     put_len(out, VALUE, value_len);
     put_len(out, ARRAY_VALUE, array_len);
-    for value in values {
-        put_len(out, VALUES, value.len());
-        value.put(out);
-    }
+    values.for_each(|value| value.put(out, VALUES));
 }
 
 /// Encodes what a `ResourceSpans` says besides its spans. `attributes` writes the attributes
@@ -105,7 +99,7 @@ fn unusual_name(out: &mut Cursor<'_>, field: u8, name: &str, value_len: usize) {
 
 impl Scalar<'_> {
     /// Bytes of the `AnyValue`, without its key and length.
-    #[inline]
+    #[inline(always)]
     fn len(self) -> usize {
         match self {
             Self::Empty => 0,
@@ -116,22 +110,42 @@ impl Scalar<'_> {
         }
     }
 
-    #[inline]
-    fn put(self, out: &mut Cursor<'_>) {
+    /// Writes the `AnyValue` as the field with this key.
+    #[inline(always)]
+    fn put(self, out: &mut Cursor<'_>, key: u8) {
         match self {
-            Self::Empty => {}
-            Self::Bool(value) => out.put_array([BOOL_VALUE, u8::from(value)]),
-            Self::Int(value) => {
-                out.put_u8(INT_VALUE);
-                put_varint(out, value as u64);
-            }
+            Self::Empty => out.put_array([key, 0]),
+            Self::Bool(value) => out.put_array([key, 2, BOOL_VALUE, u8::from(value)]),
+            Self::Int(value) => put_int(out, key, value as u64),
             Self::Double(value) => {
                 let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
-                out.put_array([DOUBLE_VALUE, a, b, c, d, e, f, g, h]);
+                out.put_array([key, 9, DOUBLE_VALUE, a, b, c, d, e, f, g, h]);
             }
-            Self::Str(text) => put_bytes(out, STRING_VALUE, text.as_bytes()),
+            Self::Str(text) => put_str(out, key, text),
         }
     }
+}
+
+#[inline]
+fn put_int(out: &mut Cursor<'_>, key: u8, value: u64) {
+    if value < 1 << 7 {
+        out.put_array([key, 2, INT_VALUE, value as u8]);
+    } else {
+        out.put_array([key, 1 + varint_len(value) as u8, INT_VALUE]);
+        put_varint(out, value);
+    }
+}
+
+#[inline]
+fn put_str(out: &mut Cursor<'_>, key: u8, text: &str) {
+    let len = text.len();
+    if len + 2 < 1 << 7 {
+        out.put_array([key, len as u8 + 2, STRING_VALUE, len as u8]);
+    } else {
+        put_len(out, key, field_len(len));
+        put_len(out, STRING_VALUE, len);
+    }
+    out.put_slice(text.as_bytes());
 }
 
 /// Room for an ordinary resource or scope; larger ones are encoded again with more.
@@ -153,3 +167,34 @@ const SCOPE_SCHEMA_URL: u8 = key(scope_records::SCHEMA_URL, Wire::Len);
 const SCOPE_NAME: u8 = key(instrumentation_scope::NAME, Wire::Len);
 const SCOPE_VERSION: u8 = key(instrumentation_scope::VERSION, Wire::Len);
 const SCOPE_ATTRIBUTES: u8 = key(instrumentation_scope::ATTRIBUTES, Wire::Len);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value};
+    use opentelemetry_proto::tonic::resource::v1::Resource;
+    use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+    use prost::Message;
+
+    /// opentelemetry-dotnet #6149: an attribute without a value lost the field of the value, and
+    /// receivers refused the batch.
+    #[test]
+    fn an_empty_value_is_an_empty_message_and_not_absent() {
+        let frame = resource("", |out, field| {
+            attribute(out, field, "nothing", Scalar::Empty);
+            array_attribute(out, field, "nothings", [Scalar::Empty; 2].into_iter());
+        });
+        let nothings = ArrayValue { values: vec![AnyValue::default(); 2] };
+        let nothings = AnyValue { value: Some(any_value::Value::ArrayValue(nothings)) };
+        let attribute = |key: &str, value| KeyValue {
+            key: key.to_owned(),
+            value: Some(value),
+            ..KeyValue::default()
+        };
+        let attributes =
+            vec![attribute("nothing", AnyValue::default()), attribute("nothings", nothings)];
+        let resource = Some(Resource { attributes, ..Resource::default() });
+        let expected = ResourceSpans { resource, ..ResourceSpans::default() };
+        assert_eq!(frame.head, expected.encode_to_vec());
+    }
+}

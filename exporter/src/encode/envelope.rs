@@ -68,9 +68,10 @@ impl Group {
 }
 
 impl Request {
-    /// Puts `groups` into the containers of one resource. Groups without records are left out
-    /// (clients should not send empty envelopes, OTLP specification), so of nothing else comes
-    /// an empty request.
+    /// Puts `groups` into the containers of one resource.
+    ///
+    /// Groups without records are left out, and a request without any has no parts: clients
+    /// should not send empty envelopes (OTLP specification).
     pub(crate) fn new(resource: &Frame, mut groups: Vec<Group>) -> Self {
         groups.retain(|group| group.records_len() > 0);
         if groups.is_empty() {
@@ -90,13 +91,6 @@ impl Request {
         debug_assert_eq!(request.bytes, field_len(resource_len), "predicted and written");
         request
     }
-}
-
-/// At most how many bytes the containers add to the records of a request with these frames.
-#[cfg(test)]
-pub(crate) fn overhead_max(resource: &Frame, scopes: &[Frame]) -> usize {
-    let frames = scopes.iter().map(Frame::len).sum::<usize>() + resource.len();
-    frames + (scopes.len() + 1) * OPENING_LEN_MAX
 }
 
 /// Collects the parts; what is not a run goes into one arena.

@@ -40,8 +40,11 @@ pub(crate) const fn wide_key(number: u32, wire: Wire) -> [u8; 2] {
 /// Bytes of `value` as a varint: 1 to 10.
 #[inline]
 pub(crate) const fn varint_len(value: u64) -> usize {
-    // ceil(bits / 7) for 1..=64 bits, without a division.
-    let top_bit = 63 - (value | 1).leading_zeros() as usize;
+    if value < 1 << 7 {
+        return 1;
+    }
+    // ceil(bits / 7) without a division.
+    let top_bit = 63 - value.leading_zeros() as usize;
     (top_bit * 9 + 73) / 64
 }
 
@@ -58,6 +61,9 @@ pub(crate) fn put_varint(out: &mut Cursor<'_>, value: u64) {
         out.put_u8(value as u8);
     } else if value < 1 << 14 {
         out.put_array([value as u8 | CONTINUES, (value >> 7) as u8]);
+    } else if value < 1 << 21 {
+        let middle = (value >> 7) as u8 | CONTINUES;
+        out.put_array([value as u8 | CONTINUES, middle, (value >> 14) as u8]);
     } else {
         let (bytes, len) = varint(value);
         out.put_slice(&bytes[..len]);
@@ -113,7 +119,7 @@ pub(crate) fn put_fixed64_unless_zero(out: &mut Cursor<'_>, key: u8, value: u64)
 /// Writes a message field whose length is not known before it is written.
 ///
 /// Reserves the bytes that a length of about `guess` needs; where the guess was wrong the
-/// message is moved, so the length is canonical always.
+/// message is moved, so the length is canonical always. An overflowed cursor ignores all that.
 #[inline]
 pub(crate) fn message(
     out: &mut Cursor<'_>,
@@ -126,9 +132,6 @@ pub(crate) fn message(
     let reserved = reserve(out, guess);
     let start = out.len();
     fill(out);
-    if out.is_overflowed() {
-        return;
-    }
     let len = out.len() - start;
     if reserved == 2 && (1 << 7..1 << 14).contains(&len) {
         out.patch(length_at, &[len as u8 | CONTINUES, (len >> 7) as u8]);

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::task::schedule::{Owner, TaskRef};
+use crate::task::{Owner, TaskRef};
 
 /// A slab of references; a task knows its place.
 #[derive(Default)]
