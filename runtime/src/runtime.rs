@@ -15,7 +15,7 @@ use crate::executor::{self, Park, Shared};
 use crate::sync::doorbell::{Bed, Doorbell};
 use crate::sync::shim::{Arc, Condvar, Mutex};
 use crate::sync::{thread, watch};
-use crate::task::{self, JoinHandle};
+use crate::task::{JoinHandle, schedule};
 use crate::time::Timers;
 
 /// Sets up a [`Runtime`].
@@ -232,7 +232,7 @@ impl Handle {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let (task, join) = task::spawn(future, Arc::clone(&self.0.worker));
+        let (task, join) = schedule::spawn(future, Arc::clone(&self.0.worker));
         self.0.worker.submit(task);
         join
     }
@@ -270,7 +270,7 @@ impl Handle {
         // queue, or to the mailbox that only the worker empties; the worker keeps what it
         // adopts in a list that never leaves its thread, and `submit` shuts down what was
         // never there.
-        let (task, join) = unsafe { task::spawn_pinned(make, Arc::clone(&self.0.worker)) };
+        let (task, join) = unsafe { schedule::spawn_pinned(make, Arc::clone(&self.0.worker)) };
         self.0.worker.submit(task);
         join
     }

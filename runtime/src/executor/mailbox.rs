@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::mem;
 
 use crate::sync::shim::Mutex;
-use crate::task::Runnable;
+use crate::task::schedule::Runnable;
 
 /// Tasks from other threads, oldest first. It has no bound of its own: each task is in it at
 /// most once, so it holds at most as many as there are tasks.

@@ -29,3 +29,6 @@ pub(crate) trait Park {
     /// somebody has.
     fn park(&mut self, has_work: &dyn Fn() -> bool);
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::task::{Owner, TaskRef};
+use crate::task::schedule::{Owner, TaskRef};
 
 /// A slab of references; a task knows its place.
 #[derive(Default)]

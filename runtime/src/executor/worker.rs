@@ -10,7 +10,7 @@ use super::owned::Owned;
 use crate::sync::doorbell::Doorbell;
 use crate::sync::shim::Arc;
 use crate::sync::shim::atomic::{AtomicBool, Ordering};
-use crate::task::{Runnable, Schedule};
+use crate::task::schedule::{Runnable, Schedule};
 
 /// What other threads know of a worker.
 pub(crate) struct Shared {

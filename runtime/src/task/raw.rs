@@ -7,8 +7,9 @@ use std::ptr::{self, NonNull};
 use std::task::{Context, Poll};
 
 use super::header::{Header, Vtable};
+use super::join::JoinError;
 use super::run::Runnable;
-use super::{JoinError, Schedule};
+use super::schedule::Schedule;
 use crate::sync::shim::{Arc, UnsafeCell};
 use crate::sync::unwind;
 

@@ -4,8 +4,8 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::task::{Context, RawWaker, RawWakerVTable, Waker};
 
-use super::Owner;
 use super::header::{Header, UNOWNED};
+use super::schedule::Owner;
 use super::state::{Idle, Start, Wake};
 use crate::sync::unwind;
 
@@ -14,7 +14,7 @@ pub struct TaskRef(NonNull<Header>);
 
 // SAFETY: a reference gives access to the state, which is atomic, and to fields that the state
 // hands from one thread to another. A future that must not leave its thread is touched there
-// only: see `spawn_pinned` in the module.
+// only: see `schedule::spawn_pinned`.
 unsafe impl Send for TaskRef {}
 // SAFETY: as above; nothing is reached through `&TaskRef` but the state.
 unsafe impl Sync for TaskRef {}
