@@ -113,7 +113,7 @@ impl Poller {
     /// Tries the operation, or queues it. `Some` if it has ended.
     fn begin(&mut self, op: &mut Op, key: Key) -> Option<i32> {
         let Some(direction) = direction(op) else { return attempt(op) };
-        // Nobody overtakes: two sends must not swap their bytes.
+        // Nobody overtakes those who wait.
         if self.queue_of(op, direction).is_none_or(|queue| queue.is_empty()) {
             let result = attempt(op);
             if result.is_some() {

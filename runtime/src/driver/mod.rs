@@ -263,10 +263,10 @@ impl Shared {
 
     /// A new stream socket for `addr`, closed on exec.
     pub(crate) fn socket(self: &Rc<Self>, addr: &socket2::SockAddr) -> io::Result<Rc<Socket>> {
-        let socket = socket2::Socket::new(addr.domain(), socket2::Type::STREAM, None)?;
-        // The poller's calls must not block. A ring must find the socket blocking: it does not
-        // wait for one that is not, but reports EAGAIN.
-        socket.set_nonblocking(self.kind == Kind::Epoll)?;
+        let stream = socket2::Type::STREAM;
+        // The poller's calls must not block; a ring waits for the socket either way.
+        let kind = if self.kind == Kind::Epoll { stream.nonblocking() } else { stream };
+        let socket = socket2::Socket::new(addr.domain(), kind, None)?;
         Ok(Rc::new(Socket::new(socket, Rc::downgrade(self))))
     }
 

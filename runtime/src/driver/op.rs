@@ -130,8 +130,10 @@ impl Op {
 
     /// Its future was dropped, but the kernel still has it.
     pub(super) fn orphaned(&self) {
-        if let Self::Recv { socket, .. } = self {
-            socket.receive_orphaned();
+        match self {
+            Self::Recv { socket, .. } => socket.receive_orphaned(),
+            Self::Send { socket, .. } => socket.send_orphaned(),
+            Self::Connect { .. } | Self::Close { .. } => {}
         }
     }
 

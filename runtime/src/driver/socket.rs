@@ -24,6 +24,8 @@ pub(crate) struct Socket {
     /// How many receives were dropped while the kernel had them. While there are any, nobody
     /// may start another: they may yet take bytes from the front of the stream.
     orphaned_receives: Cell<usize>,
+    /// A send was dropped half-way, so what the peer got may end anywhere.
+    is_torn: Cell<bool>,
     /// What orphaned receives took from the stream: bytes first, then perhaps an error.
     unclaimed: RefCell<Unclaimed>,
     /// Who waits for `leases` or `orphaned_receives` to fall.
@@ -45,6 +47,7 @@ impl Socket {
             source: Cell::new(None),
             leases: Cell::new(0),
             orphaned_receives: Cell::new(0),
+            is_torn: Cell::new(false),
             unclaimed: RefCell::default(),
             waiters: RefCell::default(),
         }
@@ -72,6 +75,11 @@ impl Socket {
     /// The poller has registered the descriptor.
     pub(super) fn set_source(&self, source: usize) {
         self.source.set(Some(source));
+    }
+
+    /// A send was dropped while the kernel had it.
+    pub(super) fn send_orphaned(&self) {
+        self.is_torn.set(true);
     }
 
     /// A receive was dropped while the kernel had it.
@@ -112,11 +120,12 @@ impl Socket {
         Some(Ok(count))
     }
 
-    /// Whether nothing was dropped in a way that left bytes, an error or a receive behind.
+    /// Whether nothing was dropped in a way that left bytes, an error, a receive or half a send
+    /// behind.
     pub(crate) fn is_untouched(&self) -> bool {
         let unclaimed = self.unclaimed.borrow();
         let is_empty = unclaimed.bytes.is_empty() && unclaimed.error.is_none();
-        is_empty && self.orphaned_receives.get() == 0
+        is_empty && self.orphaned_receives.get() == 0 && !self.is_torn.get()
     }
 
     /// The descriptor alone, no longer known to the poller.

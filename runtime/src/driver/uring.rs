@@ -119,25 +119,19 @@ impl Ring {
         }
     }
 
-    /// Reports what has ended.
+    /// Reports what has ended. Completions that found no room in the queue are held back by the
+    /// kernel and moved up by the next `enter`, which `turn` makes if it sees that there are any.
     fn reap(&mut self, slots: &mut Slots<Op>) {
-        for _ in 0..OVERFLOW_ROUNDS_MAX {
-            for entry in self.ring.completion() {
-                match entry.user_data() {
-                    BELL => {
-                        self.is_unparked = true;
-                        self.is_bell_armed = cqueue::more(entry.flags());
-                    }
-                    // A failed cancellation: its target has ended by itself.
-                    CANCEL => {}
-                    key => slots.complete(Key::from_bits(key), entry.result()),
+        for entry in self.ring.completion() {
+            match entry.user_data() {
+                BELL => {
+                    self.is_unparked = true;
+                    self.is_bell_armed = cqueue::more(entry.flags());
                 }
+                // A failed cancellation: its target has ended by itself.
+                CANCEL => {}
+                key => slots.complete(Key::from_bits(key), entry.result()),
             }
-            // Completions that found no room are held back until somebody enters for them.
-            if !self.ring.submission().cq_overflow() {
-                return;
-            }
-            self.advance(0, Some(Duration::ZERO));
         }
     }
 
@@ -240,7 +234,7 @@ fn entry(op: &mut Op) -> Entry {
             opcode::Connect::new(fd, addr.as_ptr().cast(), addr.len()).build()
         }
         Op::Send { message, .. } => {
-            // With WAITALL the kernel goes on after a short send, without a round trip to us.
+            // A ring raises no SIGPIPE anyway; the flag says that we count on it. With WAITALL the kernel goes on after a short send, without a round trip to us.
             let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL).cast_unsigned();
             opcode::SendMsg::new(fd, message.as_ptr()).flags(flags).build()
         }
@@ -350,12 +344,10 @@ const OPCODES: [u8; 7] = [
 /// How many operations are submitted together at most; further ones cost another system call.
 const SUBMISSIONS: u32 = 128;
 /// Twice what `SUBMISSIONS` operations and their cancellations can post. It is no limit: what
-/// finds no room is kept by the kernel (`NODROP`) and fetched by [`Ring::reap`].
+/// finds no room is kept by the kernel (`NODROP`); see [`Ring::reap`].
 const COMPLETIONS: u32 = 4 * SUBMISSIONS;
 /// How often a full queue is submitted to make room for one entry.
 const PUSHES_MAX: usize = 8;
-/// How many full completion queues are fetched in one go.
-const OVERFLOW_ROUNDS_MAX: usize = 1024;
 /// How long a NOP may take before the ring counts as broken.
 const ROUND_TRIP_LIMIT: Duration = Duration::from_secs(1);
 const POLLIN: u32 = libc::POLLIN.cast_unsigned() as u32;

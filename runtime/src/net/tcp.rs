@@ -15,7 +15,33 @@ use crate::driver::socket::Socket;
 
 /// A connected TCP stream. It belongs to the worker that opened it (`!Send`).
 ///
-/// Dropping it closes the connection once no operation is in flight any more.
+/// Dropping it closes the connection once no operation is in flight any more. One send and one
+/// receive may be in flight at the same time; the order of two sends, or of two receives, that
+/// are in flight together is unspecified.
+///
+/// ```
+/// use spanwire_runtime::{Builder, net::TcpStream};
+///
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let addr = listener.local_addr()?;
+/// let runtime = Builder::new().build()?;
+/// let task = runtime.spawn_pinned(move || async move {
+///     let stream = TcpStream::connect(addr).await?;
+///     stream.send_all(vec!["hello, ".into(), "world".into()]).await?;
+///     stream.close().await
+/// });
+/// let text = std::io::read_to_string(listener.accept()?.0)?;
+/// assert_eq!(text, "hello, world");
+/// runtime.block_on(task)??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Its futures cannot leave the worker either:
+///
+/// ```compile_fail
+/// fn is_send<T: Send>(_: T) {}
+/// is_send(spanwire_runtime::net::TcpStream::connect(([127, 0, 0, 1], 80).into()));
+/// ```
 pub struct TcpStream {
     pub(super) socket: Rc<Socket>,
 }
@@ -97,8 +123,9 @@ impl TcpStream {
         (received, buf)
     }
 
-    /// True if the peer has closed, or sent something nobody asked for (a non-blocking peek):
-    /// an idle connection that is stale must not be used for another request.
+    /// True if the peer has closed, or sent something nobody asked for (a non-blocking peek), or
+    /// if a send was dropped half-way or a receive left something behind: an idle connection that
+    /// is stale must not be used for another request.
     pub fn is_stale(&self) -> bool {
         let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
         let peeked = self.socket.recv_with_flags(&mut [MaybeUninit::uninit()], flags);

@@ -48,7 +48,6 @@ fn a_completed_but_unfetched_receive_loses_nothing() {
                     driver.park(None);
                 }
             }
-            assert!(stream.is_stale());
             assert_eq!(recv_exact(&stream, 6).await, b"abcdef");
         });
     });
@@ -138,4 +137,34 @@ fn descriptors_are_not_leaked() {
 fn descriptors() -> HashSet<String> {
     let links = fs::read_dir("/proc/self/fd").unwrap();
     links.map(|link| link.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_connection_with_something_left_behind_is_stale() {
+    on_each_driver(|driver| {
+        block_on(driver, async {
+            let (stream, mut peer) = pair().await;
+            {
+                let mut receive = pin!(stream.recv(Vec::with_capacity(64)));
+                poll_once(receive.as_mut()).await;
+                peer.write_all(b"all of it").unwrap();
+                while driver.in_flight() > 0 {
+                    driver.park(None);
+                }
+            }
+            assert_eq!(peek(&stream), 0, "nothing is left in the socket itself");
+            assert!(stream.is_stale());
+            assert_eq!(recv_exact(&stream, 9).await, b"all of it");
+            assert!(!stream.is_stale());
+
+            // More than the socket takes at once, so that it has to wait.
+            let body = Bytes::from(vec![0; 64 << 20]);
+            {
+                let mut send = pin!(stream.send_all(vec![body]));
+                poll_once(send.as_mut()).await;
+                driver.turn();
+            }
+            assert!(stream.is_stale());
+        });
+    });
 }
