@@ -1,7 +1,7 @@
 //! The protobuf wire format, as far as OTLP needs it: a leaf that knows nothing of telemetry
 //! but the field numbers.
 //!
-//! The field numbers and enum values of OTLP are in [`fields`]; [`write`] puts varints, keys and
+//! The field numbers and enum values of OTLP are in [`fields`]; [`mod@write`] puts varints, keys and
 //! messages through the runtime's cursor; [`read`] walks foreign bytes, bounded and without
 //! panics; [`response`] reads what a receiver answers.
 //!
