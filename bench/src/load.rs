@@ -116,11 +116,13 @@ fn idle(period: Duration) {
     let before = measure::threads();
     thread::sleep(period);
     let after = measure::threads();
-    eprintln!("voluntary context switches in {period:?} of idleness (the main thread slept once):");
+    eprintln!("voluntary context switches in {period:?} of idleness:");
     for thread in after {
         let earlier = before.iter().find(|earlier| earlier.id == thread.id);
         let earlier = earlier.map_or(0, |earlier| earlier.voluntary_switches);
-        eprintln!("  {:<16} {}", thread.name, thread.voluntary_switches - earlier);
+        let main =
+            if thread.id == std::process::id() { " (this one, asleep until now)" } else { "" };
+        eprintln!("  {:<16} {}{main}", thread.name, thread.voluntary_switches - earlier);
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Options {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: u16,
     /// A producer pauses while more spans than this are outstanding, and goes on at half of it
-    #[arg(long, default_value_t = 2048, value_name = "SPANS", value_parser = clap::value_parser!(u64).range(64..))]
+    #[arg(long, default_value_t = 8192, value_name = "SPANS", value_parser = clap::value_parser!(u64).range(64..))]
     pub outstanding: u64,
     /// Spans a second of the rows at a fixed rate; 0 leaves them out
     #[arg(long, default_value_t = 100_000)]

@@ -1,0 +1,119 @@
+//! The command as a process, end to end: what a user types and what a tool reads.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+use spanwire_bench::sink::SinkProcess;
+
+/// Runs `spanwire` with `io` as its driver; returns its exit code and the object on the last line.
+fn run(io: &str, args: &[&str]) -> (Option<i32>, Value) {
+    let mut command = Command::new(program());
+    for variable in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] {
+        command.env_remove(variable);
+    }
+    let output = command.env("SPANWIRE_IO", io).args(args).output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let last = stdout.lines().last().unwrap_or_default();
+    let json = serde_json::from_str(last).unwrap_or_else(|error| {
+        panic!("{args:?}: {error}: {last:?}\\n{}", String::from_utf8_lossy(&output.stderr))
+    });
+    (output.status.code(), json)
+}
+
+#[test]
+fn the_demo_loses_nothing_and_names_its_driver() {
+    for io in drivers() {
+        let (code, json) = run(io, &["demo", "--requests", "300", "--quiet", "--json"]);
+        assert_eq!((code, json["lost"].as_i64()), (Some(0), Some(0)), "{json}");
+        assert_eq!(json["decoded"], json["delivered"], "{json}");
+        assert_eq!(json["emitted"], json["delivered"], "{json}");
+        assert!(json["emitted"].as_u64() > Some(900), "three spans a request at least: {json}");
+        assert_eq!(json["driver"], *io, "{json}");
+        assert!(json["on_end_ns"]["p50"].as_u64() > Some(0), "{json}");
+    }
+}
+
+#[test]
+fn every_id_that_the_load_emits_arrives_at_the_sink() {
+    let directory = directory("load");
+    let (sent, received) = (directory.join("sent"), directory.join("received"));
+    for io in drivers() {
+        let sink = SinkProcess::start_program(program(), Some(&received)).unwrap();
+        let (code, json) = run(
+            io,
+            &[
+                "load",
+                "--spans=5000",
+                "--threads=3",
+                "--outstanding=2048",
+                "--endpoint",
+                sink.endpoint(),
+                "--ids",
+                sent.to_str().unwrap(),
+                "--json",
+            ],
+        );
+        assert_eq!((code, json["delivered"].as_u64()), (Some(0), Some(5000)), "{json}");
+        assert_eq!(json["decoded"], Value::Null, "the sink is not the load's own");
+        assert_eq!(sink.finish().unwrap().unique, 5000);
+        let sent = fs::read_to_string(&sent).unwrap();
+        assert_eq!(sent.lines().count(), 5000);
+        assert!(sent == fs::read_to_string(&received).unwrap(), "other ids arrived than were sent");
+    }
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn the_load_brings_its_own_sink() {
+    let (code, json) = run("auto", &["load", "--spans", "2000", "--rate", "100000", "--json"]);
+    assert_eq!((code, json["decoded"].as_u64()), (Some(0), Some(2000)), "{json}");
+}
+
+#[test]
+fn a_comparison_has_a_row_for_each_peer_that_can_run() {
+    let (code, json) = run(
+        "auto",
+        &[
+            "compare",
+            "export",
+            "--peers=spanwire-epoll,noop",
+            "--spans=3000",
+            "--runs=2",
+            "--rate=100000",
+            "--json",
+        ],
+    );
+    assert_eq!((code, json["subject"].as_str()), (Some(0), Some("export")), "{json}");
+    for rows in [&json["rows"], &json["fixed_rate"]["rows"]] {
+        let rows = rows.as_array().unwrap();
+        let peers: Vec<_> = rows.iter().map(|row| row["peer"].as_str().unwrap()).collect();
+        assert_eq!(peers, ["spanwire-epoll", "noop"]);
+        assert!(rows.iter().all(|row| row["lost"] == 0 && row["runs"] == 2), "{json}");
+    }
+    assert!(json["ratios"]["spanwire-epoll"]["app_ns_over_noop"].is_number(), "{json}");
+}
+
+/// The drivers of this machine: a sandbox may deny io_uring, which the demo's own choice shows.
+fn drivers() -> &'static [&'static str] {
+    let (_, json) = run("auto", &["demo", "--requests", "1", "--quiet", "--json"]);
+    if json["driver"] == "uring" {
+        return &["epoll", "uring"];
+    }
+    eprintln!("only epoll is tested: {}", json["driver_reason"]);
+    &["epoll"]
+}
+
+fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_spanwire"))
+}
+
+fn directory(name: &str) -> PathBuf {
+    let path =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    fs::create_dir_all(&path).unwrap();
+    path
+}
