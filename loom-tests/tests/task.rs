@@ -75,6 +75,7 @@ fn a_wake_during_a_poll_is_another_poll() {
             if seen { Poll::Ready(()) } else { Poll::Pending }
         }));
         worker.turn();
+        assert!(!worker.shared.0.is_empty(), "a wake from inside the poll is lost");
         let waker = handover.take();
         let thread = thread::spawn(move || {
             announced.store(true, Ordering::Relaxed);

@@ -260,14 +260,15 @@ impl State {
 
     /// Applies `step` atomically and returns what it says.
     fn update<R>(&self, mut step: impl FnMut(Snapshot) -> (Snapshot, R)) -> R {
-        // Ordering: Acquire on failure too, since the value read decides who owns what.
-        let mut now = self.0.load(Ordering::Acquire);
+        // Ordering: Relaxed, here and on failure: a guess, which counts only once the exchange
+        // that confirms it has acquired.
+        let mut now = self.0.load(Ordering::Relaxed);
         loop {
             let (next, result) = step(Snapshot(now));
             // Ordering: Release publishes what the caller did before the transition (what a
             // waker announces, the fields a runner or a join handle hands over) to the Acquire
             // of whoever makes the next transition; see the module.
-            match self.0.compare_exchange_weak(now, next.0, Ordering::AcqRel, Ordering::Acquire) {
+            match self.0.compare_exchange_weak(now, next.0, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return result,
                 Err(seen) => now = seen,
             }
@@ -323,5 +324,111 @@ impl Snapshot {
     fn less_reference(self) -> Self {
         debug_assert!(self.references() >= 1, "a reference was dropped twice");
         Self(self.0 - REFERENCE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A task that was polled once and waits; the queue's reference is gone.
+    fn waiting() -> State {
+        let state = State::new();
+        assert_eq!(state.start(), Start::Poll);
+        assert_eq!(state.idle(), Idle::Done);
+        state
+    }
+
+    fn references(state: &State) -> usize {
+        state.load().references()
+    }
+
+    #[test]
+    fn a_task_is_in_a_queue_at_most_once() {
+        let state = waiting();
+        assert_eq!(references(&state), 1);
+        assert!(state.wake_by_ref());
+        assert!(!state.wake_by_ref());
+        assert!(!state.abort());
+        assert_eq!(references(&state), 2);
+        state.add_reference();
+        assert_eq!(state.wake_by_val(), Wake::Done);
+        assert_eq!(references(&state), 2);
+    }
+
+    #[test]
+    fn a_wake_during_a_poll_queues_the_runners_reference() {
+        let state = State::new();
+        assert_eq!(state.start(), Start::Poll);
+        state.add_reference();
+        assert_eq!(state.wake_by_val(), Wake::Done);
+        assert!(!state.wake_by_ref());
+        assert_eq!(references(&state), 2);
+        assert_eq!(state.idle(), Idle::Schedule);
+        assert_eq!(references(&state), 2);
+        assert_eq!(state.start(), Start::Poll);
+    }
+
+    #[test]
+    fn nothing_but_references_changes_after_completion() {
+        let state = State::new();
+        // Claimed by its worker while a queue still holds it.
+        state.add_reference();
+        assert!(state.claim());
+        assert!(state.complete().is_complete());
+        assert!(!state.claim());
+        assert!(!state.abort());
+        assert!(!state.wake_by_ref());
+        assert!(!state.set_join_waker());
+        assert!(!state.unset_join_waker());
+        assert_eq!(state.start(), Start::Gone);
+        assert!(!state.drop_reference() && !state.drop_reference());
+        assert_eq!(state.wake_by_val(), Wake::Last);
+    }
+
+    #[test]
+    fn an_abort_turns_the_next_poll_into_a_drop() {
+        let queued = State::new();
+        assert!(!queued.abort());
+        assert_eq!(queued.start(), Start::Cancel);
+        let running = State::new();
+        assert_eq!(running.start(), Start::Poll);
+        assert!(!running.abort());
+        assert_eq!(running.idle(), Idle::Cancel);
+        let waiting = waiting();
+        assert!(waiting.abort());
+        assert!(!waiting.abort());
+        assert_eq!(waiting.start(), Start::Cancel);
+    }
+
+    #[test]
+    fn a_running_task_is_not_claimed_but_told() {
+        let state = State::new();
+        assert_eq!(state.start(), Start::Poll);
+        assert!(!state.claim());
+        assert_eq!(state.idle(), Idle::Cancel);
+    }
+
+    #[test]
+    fn the_join_waker_goes_to_whoever_comes_last() {
+        // The handle leaves first: it takes the waker back.
+        let state = waiting();
+        assert!(state.set_join_waker());
+        assert!(!state.drop_join().has_join_waker());
+        // The runner is still using it: the handle leaves it behind.
+        let state = State::new();
+        assert!(state.set_join_waker());
+        assert_eq!(state.start(), Start::Poll);
+        assert!(state.complete().has_join_waker());
+        assert!(state.drop_join().has_join_waker());
+        assert!(!state.return_join_waker().has_join_handle());
+    }
+
+    #[test]
+    fn an_idle_task_that_nobody_knows_is_freed_by_its_runner() {
+        let state = State::new();
+        assert_eq!(state.start(), Start::Poll);
+        assert!(!state.drop_reference());
+        assert_eq!(state.idle(), Idle::Last);
     }
 }
