@@ -281,6 +281,8 @@ impl Shared {
             backend.start(slots, key);
             Ok(key)
         });
+        // Making room for one operation may have brought the results of others.
+        self.run_effects();
         match started {
             Ok(key) => InFlight::Started(Rc::clone(self), Some(key)),
             Err(op) => InFlight::Failed(Some(op), libc::ENOBUFS),

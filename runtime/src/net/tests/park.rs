@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::mpsc;
@@ -124,4 +125,39 @@ fn no_cancellation_is_lost_when_the_queues_are_full() {
         });
         assert_eq!(driver.in_flight(), 0);
     });
+}
+
+/// A full queue is submitted by whoever needs room, and then results come in as well. The
+/// worker may never look again, so their tasks have to be woken there and then.
+#[test]
+fn who_makes_room_in_the_queue_wakes_those_whose_results_come_in() {
+    on_each_driver(|driver| {
+        block_on(driver, async {
+            let (stream, mut peer) = pair().await;
+            let (other, _peer) = pair().await;
+            let current = Shared::current().unwrap();
+            let mut early = current.start(Op::recv(stream.socket.lease(), Vec::with_capacity(1)));
+            let woken = Arc::new(Woken::default());
+            let waker = Waker::from(Arc::clone(&woken));
+            assert!(Pin::new(&mut early).poll(&mut Context::from_waker(&waker)).is_pending());
+            driver.turn();
+            peer.write_all(b"1").unwrap();
+            arrived(&stream, 1);
+            let receive = || current.start(Op::recv(other.socket.lease(), Vec::with_capacity(1)));
+            let receives: Vec<_> = (0..500).map(|_| receive()).collect();
+            let has_ended = driver.in_flight() == receives.len();
+            assert_eq!(woken.0.load(Ordering::Relaxed), has_ended);
+            assert_eq!(early.await.1.unwrap(), 1);
+        });
+    });
+}
+
+/// Whether it was used. Only one thread does, so there is nothing to order.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
