@@ -72,4 +72,14 @@ pub mod otel_0_33 {
 #[doc(hidden)]
 pub mod internals {
     pub use crate::transport::http1;
+
+    /// Writes what the SDK's door writes for one span, for the benches.
+    #[cfg(feature = "otel_0_33")]
+    #[inline]
+    pub fn encode_span(
+        out: &mut spanwire_runtime::buf::Cursor<'_>,
+        span: &opentelemetry_sdk::trace::SpanData,
+    ) {
+        crate::ingest::otel_0_33::span_data::encode_span(out, span);
+    }
 }
