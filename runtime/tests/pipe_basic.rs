@@ -308,6 +308,44 @@ fn a_thread_that_ends_leaves_its_records_and_its_chunk_to_the_next() {
     assert_balanced(pipe.counters());
 }
 
+/// Whether two threads that append in turn each get a chunk of their own.
+fn two_chunks_can_be_private(pipe: &Pipe, drainer: &mut Drainer) -> bool {
+    put(pipe, TAG, b"mine").unwrap();
+    thread::scope(|scope| scope.spawn(|| put(pipe, TAG, b"another's").unwrap()).join().unwrap());
+    put(pipe, TAG, b"mine").unwrap();
+    take(drainer).len() == 2
+}
+
+#[test]
+fn a_share_is_given_back_by_threads_that_end_and_by_threads_that_find_the_pool_empty() {
+    // Two of four chunks may be private.
+    let (pipe, mut drainer) = pipe(config(4));
+    for _ in 0..10 {
+        let pipe = pipe.clone();
+        thread::spawn(move || put(&pipe, TAG, &[0; CHUNK + 1]).unwrap_err()).join().unwrap();
+    }
+    for _ in 0..10 {
+        while put(&pipe, TAG, &[7; CHUNK]).is_ok() {}
+        drop(take(&mut drainer));
+        drainer.reclaim();
+    }
+    assert!(two_chunks_can_be_private(&pipe, &mut drainer));
+}
+
+#[test]
+fn full_chunks_whose_records_were_taken_do_not_block_the_pool() {
+    // One chunk is private and one is common: both are full and live, none is free.
+    let (pipe, mut drainer) = pipe(config(2));
+    put(&pipe, TAG, &[1; CHUNK]).unwrap();
+    thread::scope(|scope| scope.spawn(|| put(&pipe, TAG, &[2; CHUNK]).unwrap()).join().unwrap());
+    drop(take(&mut drainer));
+    drainer.reclaim();
+    assert_eq!(put(&pipe, TAG, &[3]), Err(Refusal::Full));
+    drop(take(&mut drainer));
+    drainer.reclaim();
+    assert_eq!(put(&pipe, TAG, &[3]), Ok(()));
+}
+
 #[test]
 fn idle_threads_hold_at_most_half_of_the_pool() {
     let (pipe, mut drainer) = pipe(config(8));

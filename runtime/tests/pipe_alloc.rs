@@ -1,0 +1,68 @@
+//! In steady state an append does not allocate, and a pipe gives back all that it took. A test
+//! binary of its own, because it counts every allocation of the process's threads.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicIsize, Ordering};
+use std::thread;
+
+use spanwire_runtime::Doorbell;
+use spanwire_runtime::pipe::{Config, Pipe, Tag};
+
+/// Counts what the calling thread allocates, and how many bytes are out in large blocks.
+struct Counting;
+
+thread_local!(static ALLOCATIONS: Cell<u64> = const { Cell::new(0) });
+static LARGE_BYTES: AtomicIsize = AtomicIsize::new(0);
+
+/// A pool is larger than this, and nothing else here is.
+const LARGE: usize = 1 << 20;
+
+// SAFETY: all of it is the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        if layout.size() >= LARGE {
+            LARGE_BYTES.fetch_add(layout.size() as isize, Ordering::Relaxed);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        if layout.size() >= LARGE {
+            LARGE_BYTES.fetch_sub(layout.size() as isize, Ordering::Relaxed);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(memory, layout) };
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// One test, because the counts are the process's.
+#[test]
+fn an_append_allocates_nothing_and_a_pipe_leaves_nothing() {
+    let (pipe, mut drainer) = Pipe::new(Config::default(), Arc::new(Doorbell::new()));
+    let put = |scope| pipe.append(Tag::new(0, scope), |cursor| cursor.put_slice(&[7; 500]));
+    (0..100).for_each(|_| put(0).unwrap());
+
+    // 20000 records of 500 bytes seal 150 of the 256 chunks.
+    let before = ALLOCATIONS.get();
+    for index in 0..20_000 {
+        put(index / 100).unwrap();
+    }
+    assert_eq!(ALLOCATIONS.get() - before, 0, "allocations of 20000 appends");
+
+    // Slices keep the pool; an idle thread that has appended does not.
+    let mut runs = Vec::new();
+    drainer.take_all(&mut runs);
+    assert_eq!(runs.iter().map(|run| u64::from(run.records)).sum::<u64>(), 20_100);
+    let slice = runs.swap_remove(0).bytes;
+    drop((runs, drainer, pipe));
+    assert_eq!(LARGE_BYTES.load(Ordering::Relaxed), 16 << 20);
+    thread::spawn(move || drop(slice)).join().unwrap();
+    assert_eq!(LARGE_BYTES.load(Ordering::Relaxed), 0);
+}
