@@ -12,6 +12,8 @@
 //! [`subject`] is the one place that knows exporters; [`collector`] and [`sink`] decode on their own and share no code
 //! with spanwire.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 pub mod cli;

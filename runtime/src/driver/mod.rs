@@ -313,9 +313,14 @@ impl Shared {
             }
             abandoned
         });
-        if let Abandoned::Ended(op, result) = abandoned {
-            op.orphaned();
-            op.dispose(result);
+        match abandoned {
+            // Dropping a waker runs code of others, so not inside the table's borrow.
+            Abandoned::InFlight(waker) => drop(waker),
+            Abandoned::Ended(op, result) => {
+                op.orphaned();
+                op.dispose(result);
+            }
+            Abandoned::Unknown => {}
         }
         self.run_effects();
     }

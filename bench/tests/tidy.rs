@@ -1,0 +1,211 @@
+//! House rules of the whole workspace that no compiler checks. It reads sources and papers only.
+
+#[path = "../../runtime/tests/support/scan.rs"]
+mod scan;
+
+use std::path::{Path, PathBuf};
+
+use scan::{Token, code, read, tokens, without_tests};
+
+#[test]
+fn only_the_shim_names_loom() {
+    // The models are built under loom alone, so they may say so.
+    let exempt = |file: &Path| file.starts_with("loom-tests") || file == Path::new(SHIM);
+    assert!(names_loom(&tokens(&code(&read(&root().join(SHIM))))), "the shim has moved: {SHIM}");
+    assert_none("cfg(loom) outside of sync/shim.rs", |file, source| {
+        !exempt(file) && names_loom(&tokens(source))
+    });
+}
+
+#[test]
+fn unsafe_code_is_in_the_runtime_only() {
+    assert_none("unsafe outside of runtime/", |file, source| {
+        !file.starts_with("runtime") && tokens(source).iter().any(|token| token.text == "unsafe")
+    });
+    for main in ["exporter/src/lib.rs", "bench/src/lib.rs"] {
+        assert!(read(&root().join(main)).contains("#![forbid(unsafe_code)]"), "{main}");
+    }
+}
+
+#[test]
+fn nothing_is_left_to_be_written() {
+    assert_none("a macro that stands for missing code", |_, source| {
+        tokens(source).windows(2).any(|pair| {
+            ["todo", "unimplemented"].contains(&pair[0].text.as_str()) && pair[1].text == "!"
+        })
+    });
+    // Spelled so that this file passes its own rule.
+    let marks = [["TO", "DO"].concat(), ["FIX", "ME"].concat()];
+    for file in files_of(&["rs", "md", "toml", "sh", "py", "yaml"]) {
+        let text = read(&root().join(&file));
+        assert!(!marks.iter().any(|mark| text.contains(mark)), "{} has a mark", file.display());
+    }
+}
+
+#[test]
+fn the_changelog_names_the_version_of_the_workspace() {
+    let manifest = read(&root().join("Cargo.toml"));
+    let version = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("version = \"")?.strip_suffix('"'))
+        .expect("a version in [workspace.package]");
+    let heading = format!("## {version}");
+    let changelog = read(&root().join("CHANGELOG.md"));
+    assert!(changelog.lines().any(|line| line.starts_with(&heading)), "no `{heading}`");
+}
+
+#[test]
+fn every_member_shares_the_lints() {
+    for member in MEMBERS {
+        let manifest = read(&root().join(member).join("Cargo.toml"));
+        assert!(manifest.contains("[lints]\nworkspace = true"), "{member}");
+    }
+}
+
+#[test]
+fn the_book_lists_every_page() {
+    let summary = read(&root().join("docs/SUMMARY.md"));
+    let pages = files_of(&["md"]).into_iter().filter_map(|file| {
+        let page = file.strip_prefix("docs").ok()?.to_str()?.to_owned();
+        (page != "SUMMARY.md").then_some(page)
+    });
+    for page in pages {
+        assert!(summary.contains(&format!("({page})")), "docs/SUMMARY.md lacks {page}");
+    }
+    let linked = summary.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    for page in linked {
+        assert!(root().join("docs").join(page).is_file(), "docs/SUMMARY.md links {page}");
+    }
+}
+
+#[test]
+fn every_atomic_has_its_invariant_and_every_model_exists() {
+    let text = read(&root().join("docs/INVARIANTS.md"));
+    let libraries =
+        |file: &PathBuf| ["runtime/src", "exporter/src"].iter().any(|s| file.starts_with(s));
+    for file in files_of(&["rs"]).into_iter().filter(libraries).filter(|file| !is_test(file)) {
+        for name in atomics(&without_tests(&code(&read(&root().join(&file))))) {
+            let named = text.contains(&format!("`{name}`"));
+            assert!(named, "docs/INVARIANTS.md lacks `{name}` of {}", file.display());
+        }
+    }
+    let models = text.split('`').skip(1).step_by(2).filter_map(|quoted| quoted.split_once("::"));
+    for (file, model) in models.filter(|(file, _)| *file != "std") {
+        let source = read(&root().join(format!("loom-tests/tests/{file}.rs")));
+        assert!(source.contains(&format!("fn {model}()")), "there is no model {file}::{model}");
+    }
+}
+
+#[test]
+fn the_gate_runs_every_script_and_contributors_are_told_of_it() {
+    let gate = read(&root().join(".ci/run"));
+    let told = read(&root().join("CONTRIBUTING.md"));
+    let steps = gate.split("STEPS=(").nth(1).and_then(|rest| rest.split(')').next());
+    let steps: Vec<_> = steps.expect("a list of steps").split_whitespace().collect();
+    for script in files_of(&["sh"]) {
+        let name = script.file_stem().and_then(|stem| stem.to_str()).expect("UTF-8");
+        assert!(steps.contains(&name), ".ci/run does not run ci/{name}.sh");
+        assert!(told.contains(&format!("`ci/{name}.sh`")), "CONTRIBUTING.md lacks ci/{name}.sh");
+    }
+}
+
+#[test]
+fn a_planted_breach_is_seen() {
+    let loom = |source: &str| names_loom(&tokens(&code(source)));
+    assert!(loom("#[cfg(loom)] mod a;"));
+    assert!(loom("#[cfg(all(test, not(loom)))] mod a;"));
+    assert!(loom("#[cfg_attr(loom, allow(x))] mod a;"));
+    assert!(loom("if cfg!(loom) {}"));
+    assert!(!loom("// #[cfg(loom)]\n#[cfg(test)] mod loom;"));
+    assert!(!loom("const S: &str = \"#[cfg(loom)]\"; fn f(loom: u8) {}"));
+}
+
+/// Names of fields, statics and tuple structs whose type holds an atomic.
+fn atomics(source: &str) -> Vec<String> {
+    source.lines().filter_map(atomic).map(String::from).collect()
+}
+
+fn atomic(line: &str) -> Option<&str> {
+    // A value or a borrow is no declaration; what initialises a static stands behind a `=`.
+    let declared = line.split('=').next()?;
+    if ["use ", "fn ", "&Atomic", "::new("].iter().any(|no| declared.contains(no)) {
+        return None;
+    }
+    let before = &declared[..declared.find("Atomic")?];
+    let name = before.rsplit_once(": ").map_or(before, |(name, _)| name);
+    name.rsplit(|c: char| c != '_' && !c.is_alphanumeric()).find(|word| !word.is_empty())
+}
+
+fn is_test(file: &Path) -> bool {
+    file.iter().any(|part| part == "tests" || part == "tests.rs") || file == Path::new(SHIM)
+}
+
+#[test]
+fn declarations_of_atomics_are_seen() {
+    let source = "struct A {\n    pub(super) a: CachePadded<AtomicU64>,\n    b: AtomicU8,\n}\n\
+                  pub(super) struct C(AtomicUsize);\nstatic D: AtomicU64 = AtomicU64::new(0);\n\
+                  let e = AtomicU8::new(0);\n    f: AtomicU64::new(0),\nfn g(h: &AtomicU8) {}";
+    assert_eq!(atomics(source), ["a", "b", "C", "D"]);
+}
+
+/// Whether a `cfg`, `cfg!` or `cfg_attr` speaks of loom.
+fn names_loom(tokens: &[Token]) -> bool {
+    tokens.iter().enumerate().any(|(at, token)| {
+        ["cfg", "cfg_attr"].contains(&token.text.as_str()) && in_parentheses(&tokens[at..], "loom")
+    })
+}
+
+/// Whether `word` stands in the pair of parentheses that opens within the next marks.
+fn in_parentheses(tokens: &[Token], word: &str) -> bool {
+    let open = tokens.iter().take(3).position(|token| token.text == "(");
+    let Some(open) = open else { return false };
+    let mut depth = 0_usize;
+    for token in &tokens[open..] {
+        match token.text.as_str() {
+            "(" => depth += 1,
+            ")" if depth == 1 => return false,
+            ")" => depth -= 1,
+            text if text == word => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Fails with the names of the Rust files that `breaks` holds for; it is given code without
+/// comments and literals.
+fn assert_none(rule: &str, breaks: impl Fn(&Path, &str) -> bool) {
+    let files = files_of(&["rs"]);
+    assert!(files.len() > MEMBERS.len(), "the sources were not found");
+    let broken: Vec<_> =
+        files.into_iter().filter(|file| breaks(file, &code(&read(&root().join(file))))).collect();
+    assert!(broken.is_empty(), "{rule}: {broken:?}");
+}
+
+/// Files with one of these extensions, relative to the root of the repository; build output and
+/// fuzzing corpora are left out.
+fn files_of(extensions: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![root()];
+    while let Some(dir) = open.pop() {
+        let entries = std::fs::read_dir(&dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+        for path in entries.map(|entry| entry.expect("a directory entry").path()) {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if path.is_dir() {
+                open.extend((!SKIPPED.contains(&name)).then_some(path));
+            } else if path.extension().is_some_and(|ext| extensions.iter().any(|e| ext == *e)) {
+                found.push(path.strip_prefix(root()).expect("below the root").to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("bench/ has a parent").to_owned()
+}
+
+const SHIM: &str = "runtime/src/sync/shim.rs";
+const MEMBERS: [&str; 4] = ["runtime", "exporter", "bench", "loom-tests"];
+const SKIPPED: [&str; 4] = ["target", ".git", "corpus", "artifacts"];
