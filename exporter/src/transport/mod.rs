@@ -10,3 +10,7 @@ mod connect;
 pub(crate) mod endpoint;
 pub mod http1;
 mod verdict;
+
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub use self::verdict::rejected_by;

@@ -64,6 +64,16 @@ pub(crate) fn judge_cut(
     }
 }
 
+/// For the fuzz target, which knows no outcomes: how many of `sent` records were rejected, if
+/// `response` means that the request was delivered.
+#[cfg(feature = "internals")]
+pub fn rejected_by(response: &Response, sent: u64) -> Option<u64> {
+    match judge(response, sent, SystemTime::UNIX_EPOCH) {
+        Outcome::Delivered { rejected, .. } => Some(rejected),
+        _ => None,
+    }
+}
+
 fn judge_headless(cut: &Cut) -> Outcome {
     match cut {
         Cut::Lost(_) | Cut::Broken(ResponseError::Truncated) => {
