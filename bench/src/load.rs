@@ -66,11 +66,11 @@ pub fn run(options: &Options) -> Result<Summary, String> {
         timings: Some(timings.clone()),
         outstanding: options.outstanding.unwrap_or(0),
     })?;
-    let (mut summary, emitted) = measured(&subject, &plan(options));
+    let (mut summary, emitted, patience) = measured(&subject, &plan(options));
     if let Some(seconds) = options.idle {
         idle(Duration::from_secs(seconds));
     }
-    warn_of(subject.peer.shutdown(&subject.provider, PATIENCE));
+    subject.shutdown(patience);
     summary.counts = subject.peer.counts();
     summary.on_end_ns = timings.percentiles();
     summary.decoded = sink.map(SinkProcess::finish).transpose()?.map(|counts| counts.unique);
@@ -88,10 +88,11 @@ fn plan(options: &Options) -> Plan {
     }
 }
 
-fn measured(subject: &Subject, plan: &Plan) -> (Summary, Emitted) {
+/// The figures, the ids, and how long the end may take.
+fn measured(subject: &Subject, plan: &Plan) -> (Summary, Emitted, Duration) {
     let (start, cpu) = (Instant::now(), measure::process_cpu());
     let emitted = drive::drive(subject, plan);
-    warn_of(subject.peer.flush(&subject.provider, PATIENCE));
+    let patience = subject.flush(PATIENCE);
     let summary = Summary {
         emitted: emitted.spans,
         elapsed: start.elapsed(),
@@ -99,14 +100,7 @@ fn measured(subject: &Subject, plan: &Plan) -> (Summary, Emitted) {
         rss_mb: measure::peak_rss_mb(),
         ..Summary::default()
     };
-    (summary, emitted)
-}
-
-/// What was lost shows in the counts; why, only here.
-fn warn_of(outcome: Result<(), String>) {
-    if let Err(error) = outcome {
-        eprintln!("spanwire: {error}");
-    }
+    (summary, emitted, patience)
 }
 
 /// Tells which threads of this process gave up the processor, and got it again, within `period`.

@@ -11,10 +11,16 @@ use spanwire_bench::sink::SinkProcess;
 
 /// Runs `spanwire` with `io` as its driver; returns its exit code and the object on the last line.
 fn run(io: &str, args: &[&str]) -> (Option<i32>, Value) {
+    run_with(io, args, None)
+}
+
+/// As `run`, with the environment's endpoint.
+fn run_with(io: &str, args: &[&str], endpoint: Option<&str>) -> (Option<i32>, Value) {
     let mut command = Command::new(program());
     for variable in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] {
         command.env_remove(variable);
     }
+    command.envs(endpoint.map(|url| ("OTEL_EXPORTER_OTLP_ENDPOINT", url)));
     let output = command.env("SPANWIRE_IO", io).args(args).output().unwrap();
     let stdout = String::from_utf8_lossy(&output.stdout);
     let last = stdout.lines().last().unwrap_or_default();
@@ -35,6 +41,15 @@ fn the_demo_loses_nothing_and_names_its_driver() {
         assert_eq!(json["driver"], *io, "{json}");
         assert!(json["on_end_ns"]["p50"].as_u64() > Some(0), "{json}");
     }
+}
+
+#[test]
+fn the_demo_exports_where_the_environment_says() {
+    let sink = SinkProcess::start_program(program(), None).unwrap();
+    let demo = ["demo", "--requests", "100", "--quiet", "--json"];
+    let (code, json) = run_with("auto", &demo, Some(sink.endpoint()));
+    assert_eq!((code, &json["decoded"]), (Some(0), &Value::Null), "{json}");
+    assert_eq!(json["emitted"].as_u64(), Some(sink.finish().unwrap().unique), "{json}");
 }
 
 #[test]

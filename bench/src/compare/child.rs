@@ -74,12 +74,7 @@ pub struct Row {
 ///
 /// When the peer cannot be opened or does not flush; the text tells.
 pub fn run(options: &ChildOptions) -> Result<Row, String> {
-    let subject = options.peer.open(&Settings {
-        endpoint: Some(options.endpoint.clone()),
-        resource: span::resource(),
-        timings: None,
-        outstanding: options.outstanding,
-    })?;
+    let subject = open(options)?;
     let warm_up = drive::drive(&subject, &plan(options, options.warm_up, None));
     flush(&subject)?;
     let settled_before = subject.peer.settled();
@@ -100,6 +95,16 @@ pub fn run(options: &ChildOptions) -> Result<Row, String> {
         refused: counts.rejected + counts.dropped,
         driver: counts.driver,
     })
+}
+
+fn open(options: &ChildOptions) -> Result<Subject, String> {
+    let opened = options.peer.open(&Settings {
+        endpoint: Some(options.endpoint.clone()),
+        resource: span::resource(),
+        timings: None,
+        outstanding: options.outstanding,
+    });
+    opened.map_err(|error| format!("{CANNOT_OPEN}{error}"))
 }
 
 fn plan(options: &ChildOptions, spans: u64, rate: Option<u64>) -> Plan {
@@ -159,5 +164,7 @@ impl fmt::Display for Row {
     }
 }
 
+/// What the parent knows a peer by that cannot even start here, as opposed to one that fails at its work.
+pub(super) const CANNOT_OPEN: &str = "cannot start: ";
 /// How long flush and shutdown may take.
 const PATIENCE: Duration = Duration::from_secs(30);

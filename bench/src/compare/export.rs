@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     Allocator,
-    child::Row,
+    child::{CANNOT_OPEN, Row},
     program,
     table::{self, Line},
 };
@@ -103,12 +103,14 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// A short run of each peer. Of spanwire's, one that fails is one whose driver is not there.
+    /// A short run of each peer. A ring that cannot even start is one that this machine does not have.
     fn leave_out_what_cannot_run(&mut self, comparison: &mut Comparison) -> Result<(), String> {
         for &peer in &self.options.peers {
             match self.cell(Mode::Closed, peer, TRIAL_SPANS) {
                 Ok(_) => comparison.include(peer),
-                Err(error) if peer.io() == Some("uring") => comparison.skipped.push((peer, error)),
+                Err(error) if peer == Kind::SpanwireUring && error.contains(CANNOT_OPEN) => {
+                    comparison.skipped.push((peer, error));
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -219,7 +221,7 @@ impl Comparison {
                 .map(|(peer, reason)| json!({ "peer": peer.name(), "reason": reason }))
                 .collect::<Vec<_>>(),
             "machine": measure::machine(),
-            "versions": VERSIONS,
+            "versions": versions(),
             "allocator": self.options.allocator.to_string(),
             "spans": self.options.spans,
             "threads": self.options.threads,
@@ -232,7 +234,7 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Options { spans, runs, threads, outstanding, rate, allocator, .. } = &self.options;
         writeln!(f, "{}", measure::machine())?;
-        writeln!(f, "{VERSIONS}, {allocator}")?;
+        writeln!(f, "{}, {allocator}", versions())?;
         writeln!(f, "{runs} runs, {threads} producers; median (least..greatest)")?;
         writeln!(f, "\nclosed loop: {spans} spans, at most {outstanding} outstanding")?;
         write_lines(f, &self.rows)?;
@@ -282,13 +284,35 @@ impl fmt::Display for Allocator {
     }
 }
 
-/// What a figure without its versions is worth nothing without. The rivals' are those of Cargo.toml.
-const VERSIONS: &str = concat!(
-    "spanwire ",
-    env!("CARGO_PKG_VERSION"),
-    ", opentelemetry_sdk 0.33, opentelemetry-otlp 0.33 (reqwest blocking, batch processor)"
-);
+/// What a figure is worth little without: the versions of what was measured, from the lock file.
+fn versions() -> String {
+    let named = VERSIONS_OF.map(|name| format!("{name} {}", locked_version(name).unwrap_or("?")));
+    named.join(", ")
+}
+
+fn locked_version(name: &str) -> Option<&'static str> {
+    let (_, package) = LOCK_FILE.split_once(&format!("\nname = \"{name}\"\nversion = \""))?;
+    package.split('"').next()
+}
+
+const LOCK_FILE: &str = include_str!("../../../Cargo.lock");
+const VERSIONS_OF: [&str; 4] = ["spanwire", "opentelemetry_sdk", "opentelemetry-otlp", "reqwest"];
 /// Enough for every peer to connect and send.
 const TRIAL_SPANS: u64 = 1_000;
 /// The warm-up is a tenth of the measured part.
 const WARM_UP_PART: u64 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_version_that_a_report_names_is_in_the_lock_file() {
+        for name in VERSIONS_OF {
+            let version = locked_version(name).unwrap_or_else(|| panic!("{name} is not locked"));
+            assert!(version.starts_with(|first: char| first.is_ascii_digit()), "{name} {version}");
+        }
+        assert_eq!(locked_version("spanwire"), Some(env!("CARGO_PKG_VERSION")));
+        assert_eq!(locked_version("no-such-package"), None);
+    }
+}

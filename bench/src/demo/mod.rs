@@ -60,10 +60,8 @@ pub fn run(options: &Options) -> Result<Summary, String> {
         timings: Some(timings.clone()),
         outstanding: 0,
     })?;
-    let mut summary = measured(&subject, options, collector.as_ref(), &timings)?;
-    if let Err(error) = subject.peer.shutdown(&subject.provider, PATIENCE) {
-        eprintln!("spanwire: {error}");
-    }
+    let (mut summary, patience) = measured(&subject, options, collector.as_ref(), &timings)?;
+    subject.shutdown(patience);
     summary.counts = subject.peer.counts();
     summary.decoded = collector.map(|collector| collector.finish().unique);
     Ok(summary)
@@ -74,20 +72,19 @@ fn endpoint_is_set() -> bool {
     ENDPOINT_VARIABLES.iter().any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
+/// The figures, and how long the end may take.
 fn measured(
     subject: &Subject,
     options: &Options,
     collector: Option<&Collector>,
     timings: &Timings,
-) -> Result<Summary, String> {
+) -> Result<(Summary, Duration), String> {
     let served = Arc::new(AtomicU64::new(0));
     let (start, cpu) = (Instant::now(), measure::process_cpu());
     let watched = progress::Watched { served: &served, options, subject, collector, timings };
     progress::during(&watched, || drive(subject, options, Arc::clone(&served)))?;
-    if let Err(error) = subject.peer.flush(&subject.provider, PATIENCE) {
-        eprintln!("spanwire: {error}");
-    }
-    Ok(Summary {
+    let patience = subject.flush(PATIENCE);
+    let summary = Summary {
         // What the timed processor saw end: the program's count, before any exporter's.
         emitted: timings.count(),
         elapsed: start.elapsed(),
@@ -95,7 +92,8 @@ fn measured(
         rss_mb: measure::peak_rss_mb(),
         on_end_ns: timings.percentiles(),
         ..Summary::default()
-    })
+    };
+    Ok((summary, patience))
 }
 
 /// Starts the service, sends all requests, stops the service.
@@ -109,4 +107,4 @@ fn drive(subject: &Subject, options: &Options, served: Arc<AtomicU64>) -> Result
 const ENDPOINT_VARIABLES: [&str; 2] =
     ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
 /// How long flush and shutdown may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -35,6 +35,27 @@ pub struct Settings {
     pub outstanding: u64,
 }
 
+impl Subject {
+    /// Waits at most `patience` until everything emitted so far has a fate. Why something was lost goes to stderr; how much
+    /// shows in the counts. Returns how long the end may take: after a flush in vain, waiting as long again is no use.
+    pub fn flush(&self, patience: Duration) -> Duration {
+        match self.peer.flush(&self.provider, patience) {
+            Ok(()) => patience,
+            Err(error) => {
+                eprintln!("spanwire: {error}");
+                patience.min(BRIEF)
+            }
+        }
+    }
+
+    /// Ends the exporter within `patience`; as [`flush`](Self::flush).
+    pub fn shutdown(&self, patience: Duration) {
+        if let Err(error) = self.peer.shutdown(&self.provider, patience) {
+            eprintln!("spanwire: {error}");
+        }
+    }
+}
+
 /// An exporter's own counts, and its end.
 pub trait Peer: Send + Sync {
     /// Spans whose fate is known: delivered, rejected or dropped. Cheap enough to ask every 64 spans.
@@ -167,3 +188,5 @@ fn provider(processor: impl SpanProcessor + 'static, settings: &Settings) -> Sdk
 /// Why a rival cannot be opened.
 pub const NEEDS_RIVALS: &str =
     "the rivals are not compiled in; use `cargo compare`, or build with `--features rivals`";
+/// For the end of an exporter that could not flush.
+const BRIEF: Duration = Duration::from_secs(1);
