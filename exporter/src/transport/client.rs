@@ -17,7 +17,9 @@ use spanwire_runtime::time::timeout_at;
 
 use super::connect::connect;
 use super::endpoint::Endpoint;
-use super::http1::{Progress, RequestHead, Response, ResponseLimits, ResponseReader};
+use super::http1::{
+    Progress, RequestHead, Response, ResponseError, ResponseLimits, ResponseReader,
+};
 use super::verdict::{Cut, judge, judge_cut};
 use crate::model::{Outcome, Payload};
 
@@ -89,30 +91,30 @@ impl Client {
     async fn exchange(&mut self, payload: &Payload) -> Outcome {
         let stream = match self.take_idle() {
             Some(stream) => stream,
-            None => {
-                self.progress.busy_with = "connecting";
-                match connect(&self.endpoint).await {
-                    Ok(stream) => stream,
-                    Err(why) => return Outcome::retry(why),
-                }
-            }
+            None => match connect(&self.endpoint).await {
+                Ok(stream) => stream,
+                Err(why) => return Outcome::retry(why),
+            },
         };
         let ended = self.talk(&stream, payload).await;
-        let response = self.take_response();
         let now = SystemTime::now();
-        match (ended, response) {
-            (Ok(is_sent), Some(response)) => {
+        match ended {
+            Ok((response, is_sent)) => {
                 let outcome = judge(&response, payload.records, now);
                 self.keep(stream, &response, is_sent);
                 outcome
             }
-            (Ok(_), None) => judge_cut(&Cut::Lost(String::new()), None, payload.records, now),
-            (Err(cut), response) => judge_cut(&cut, response, payload.records, now),
+            Err(cut) => judge_cut(&cut, self.take_response(), payload.records, now),
         }
     }
 
-    /// Sends the request and receives the whole answer; true if the whole request was sent.
-    async fn talk(&mut self, stream: &TcpStream, payload: &Payload) -> Result<bool, Cut> {
+    /// Sends the request and receives the whole answer, which may come before the request is
+    /// sent; with it goes whether it was.
+    async fn talk(
+        &mut self,
+        stream: &TcpStream,
+        payload: &Payload,
+    ) -> Result<(Response, bool), Cut> {
         self.progress.busy_with = "sending the request or waiting for the answer";
         let mut send = pin!(stream.send_all(self.request(payload)));
         let mut sent: Option<io::Result<()>> = None;
@@ -131,7 +133,9 @@ impl Client {
             .await;
             self.buffer = buffer;
             if self.take_in(received, sent.as_ref())? == Progress::Done {
-                return Ok(matches!(sent, Some(Ok(()))));
+                let response = self.take_response();
+                let is_sent = matches!(sent, Some(Ok(())));
+                return Ok((response.ok_or(Cut::Broken(ResponseError::Truncated))?, is_sent));
             }
         }
     }
@@ -186,7 +190,7 @@ impl Client {
 
 impl Attempt {
     fn new(limits: ResponseLimits) -> Self {
-        Self { busy_with: "resolving the host", reader: ResponseReader::new(limits) }
+        Self { busy_with: "resolving or connecting", reader: ResponseReader::new(limits) }
     }
 }
 
