@@ -8,6 +8,10 @@
 pub(crate) mod client;
 mod connect;
 pub(crate) mod endpoint;
+#[cfg_attr(
+    not(feature = "internals"),
+    allow(dead_code, reason = "a codec is whole; the client does not need all of it")
+)]
 pub mod http1;
 mod verdict;
 

@@ -1,10 +1,7 @@
 //! Connecting, sending and receiving.
 
-use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
 use std::net::{Ipv6Addr, Shutdown, TcpListener};
-use std::pin::pin;
-use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
