@@ -3,7 +3,7 @@
 //! A worker has a queue that only it touches, and a mailbox for everyone else. A wake on the
 //! worker's own thread goes to the queue and rings nobody; a wake from elsewhere goes to the
 //! mailbox, then rings the doorbell. What the worker does when it has nothing to run, and every
-//! 61 tasks in between, is up to its [`Park`].
+//! 61 tasks in between, is up to its `Park`.
 
 mod block_on;
 mod mailbox;
