@@ -72,7 +72,7 @@ impl Builder {
     }
 
     /// Runs on the worker thread before anything else; what it returns lives as long as the
-    /// thread.
+    /// thread. The last hook counts.
     pub fn on_thread_start<G: 'static>(
         mut self,
         hook: impl FnOnce() -> G + Send + 'static,
@@ -404,7 +404,7 @@ impl Park for Look<'_> {
         watch::rescan_all();
     }
 
-    fn park(&mut self, has_work: &dyn Fn() -> bool) {
+    fn park(&mut self, has_work: &dyn Fn() -> bool) -> bool {
         // The kernel owes nothing: then a futex is the cheaper bed, and shows no iowait.
         let bed = if self.driver.in_flight() == 0 { Bed::Futex } else { Bed::Driver };
         let doorbell = self.worker.doorbell();
@@ -412,12 +412,14 @@ impl Park for Look<'_> {
         // The last look, after the doorbell knows; see its picture.
         if has_work() || watch::rescan_all() {
             doorbell.get_up();
-            return;
+            return false;
         }
         self.sleep(bed);
         doorbell.get_up();
         self.timers.fire();
         watch::rescan_all();
+        // On the futex there is nothing in flight that the driver could have ended.
+        true
     }
 }
 

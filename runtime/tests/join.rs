@@ -3,7 +3,7 @@
 #[path = "support/probe.rs"]
 mod probe;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -91,6 +91,29 @@ fn the_output_of_a_dropped_handle_is_dropped_once() {
     assert_eq!(drops.count(), 0);
     drop(task);
     assert_eq!(drops.count(), 1);
+}
+
+#[test]
+fn an_output_that_nobody_wants_does_not_live_on_with_a_waker() {
+    let runtime = runtime();
+    let drops = Drops::default();
+    let (wakers, held) = mpsc::channel();
+    let ready_with = |token| {
+        let (wakers, mut token) = (wakers.clone(), Some(token));
+        poll_fn(move |context| {
+            wakers.send(context.waker().clone()).unwrap();
+            Poll::Ready(token.take())
+        })
+    };
+    drop(runtime.spawn(ready_with(drops.token())));
+    probe::worker_thread(&runtime);
+    assert_eq!(drops.count(), 1);
+    let late = runtime.spawn(ready_with(drops.token()));
+    probe::worker_thread(&runtime);
+    assert_eq!(drops.count(), 1);
+    drop(late);
+    assert_eq!(drops.count(), 2);
+    assert_eq!(held.try_iter().count(), 2);
 }
 
 #[test]

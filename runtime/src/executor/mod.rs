@@ -26,8 +26,9 @@ pub(crate) trait Park {
 
     /// Waits until there may be something to do. The worker has nothing to run now; whoever
     /// gives it something later rings its doorbell, and until then `has_work` says whether
-    /// somebody has.
-    fn park(&mut self, has_work: &dyn Fn() -> bool);
+    /// somebody has. Returns whether it has looked around as [`turn`](Self::turn) does: not if
+    /// there was work, so that busy neighbours cannot keep timers and driver waiting for ever.
+    fn park(&mut self, has_work: &dyn Fn() -> bool) -> bool;
 }
 
 #[cfg(test)]

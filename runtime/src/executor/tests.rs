@@ -32,11 +32,12 @@ impl Park for Script<'_> {
         self.turns += 1;
     }
 
-    fn park(&mut self, _has_work: &dyn Fn() -> bool) {
+    fn park(&mut self, _has_work: &dyn Fn() -> bool) -> bool {
         match self.parks.pop_front() {
             Some(mut step) => step(),
             None => self.worker.stop(),
         }
+        true
     }
 }
 
@@ -91,7 +92,7 @@ fn a_busy_task_keeps_neither_the_driver_nor_the_mailbox_waiting() {
                 self.0.stop();
             }
         }
-        fn park(&mut self, _: &dyn Fn() -> bool) {
+        fn park(&mut self, _: &dyn Fn() -> bool) -> bool {
             unreachable!("there is always something to run");
         }
     }
@@ -112,6 +113,31 @@ fn a_busy_task_keeps_neither_the_driver_nor_the_mailbox_waiting() {
     assert_eq!(output(late.take().unwrap()).unwrap(), 5);
     let busy: Result<(), _> = output(busy);
     assert!(matches!(busy, Err(JoinError::Aborted)));
+}
+
+#[test]
+fn work_that_comes_at_bedtime_again_and_again_does_not_keep_the_driver_waiting() {
+    struct Disturbed<'a>(&'a Arc<Shared>, usize, usize);
+    impl Park for Disturbed<'_> {
+        fn turn(&mut self) {
+            self.1 += 1;
+        }
+        fn park(&mut self, has_work: &dyn Fn() -> bool) -> bool {
+            if self.2 == 0 {
+                self.0.stop();
+                return true;
+            }
+            self.2 -= 1;
+            std::thread::scope(|scope| scope.spawn(|| drop(submit(self.0, async {}))).join())
+                .unwrap();
+            assert!(has_work());
+            false
+        }
+    }
+    let worker = worker();
+    let mut park = Disturbed(&worker, 0, 2 * 61);
+    run(&worker, &mut park);
+    assert_eq!(park.1, 2);
 }
 
 #[test]

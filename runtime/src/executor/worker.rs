@@ -1,6 +1,6 @@
 //! One worker: its queue, its list of tasks, and the loop that runs them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -54,13 +54,11 @@ impl Shared {
 
     fn push(&self, task: Runnable) -> Result<(), Runnable> {
         let mut task = Some(task);
-        let pushed = on_worker(|local| {
-            let here = local.is_of(self);
-            here.then(|| local.push(task.take().expect("taken once")))
+        on_worker(|local| {
+            if local.is_of(self) {
+                local.queue.borrow_mut().extend(task.take());
+            }
         });
-        if let Some(Some(pushed)) = pushed {
-            return pushed;
-        }
         let Some(task) = task else { return Ok(()) };
         self.mailbox.push(task)?;
         self.doorbell.ring();
@@ -89,8 +87,6 @@ struct Local {
     shared: Arc<Shared>,
     queue: RefCell<VecDeque<Runnable>>,
     owned: Owned,
-    /// Set once: new tasks are refused, woken ones are on their way to be dropped.
-    closing: Cell<bool>,
 }
 
 impl Local {
@@ -98,21 +94,15 @@ impl Local {
         std::ptr::eq(&raw const *self.shared, shared)
     }
 
-    fn push(&self, task: Runnable) -> Result<(), Runnable> {
-        if self.closing.get() {
-            return Err(task);
-        }
-        self.queue.borrow_mut().push_back(task);
-        Ok(())
-    }
-
-    /// Runs tasks until there are none, or until it is time to look around.
-    fn run_tasks(&self) -> Ran {
-        for _ in 0..TASKS_A_TURN {
+    /// Runs tasks until there are none, or until it is time to look around. `left` counts those
+    /// that may run before that.
+    fn run_tasks(&self, left: &mut usize) -> Ran {
+        while *left > 0 {
             let Some(task) = self.next() else { return Ran::All };
+            *left -= 1;
             task.run(&self.owned);
         }
-        Ran::Some
+        Ran::Enough
     }
 
     fn next(&self) -> Option<Runnable> {
@@ -127,9 +117,8 @@ impl Local {
     }
 
     /// Drops every future that this worker owns. A destructor may wake and spawn as it likes:
-    /// both are refused from here on.
+    /// whatever it puts into the queue is dropped in its turn.
     fn shut_down(&self) {
-        self.closing.set(true);
         for task in self.shared.mailbox.close() {
             task.shut_down(&self.owned);
         }
@@ -147,12 +136,11 @@ impl Local {
 }
 
 /// How `run_tasks` ended.
-#[derive(PartialEq, Eq)]
 enum Ran {
     /// Nothing is left to run.
     All,
-    /// There is more.
-    Some,
+    /// It is time to look around.
+    Enough,
 }
 
 /// Runs the worker on this thread until it is told to stop, then drops all its tasks: also if
@@ -162,17 +150,21 @@ pub(crate) fn run(shared: &Arc<Shared>, park: &mut impl Park) {
         shared: Arc::clone(shared),
         queue: RefCell::default(),
         owned: Owned::default(),
-        closing: Cell::new(false),
     });
     let _entered = Entered::enter(&local);
     let _open = Open(&local);
+    let mut left = TASKS_A_TURN;
     while !shared.is_stopping() {
-        match local.run_tasks() {
+        let looked = match local.run_tasks(&mut left) {
             Ran::All => park.park(&|| shared.has_work()),
-            Ran::Some => {
+            Ran::Enough => {
                 park.turn();
-                local.take_mail();
+                true
             }
+        };
+        if looked {
+            left = TASKS_A_TURN;
+            local.take_mail();
         }
     }
 }
