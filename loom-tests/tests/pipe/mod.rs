@@ -8,7 +8,7 @@ use spanwire_runtime::pipe::{Config, Drainer, Pipe, Refusal, Run, Tag};
 
 /// Explores all interleavings with at most as many preemptions as LOOM_MAX_PREEMPTIONS says,
 /// two by default.
-pub fn check(model: impl Fn() + Send + Sync + 'static) {
+pub(crate) fn check(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound.get_or_insert(2);
     builder.max_branches = 20_000;
@@ -16,10 +16,10 @@ pub fn check(model: impl Fn() + Send + Sync + 'static) {
 }
 
 /// Bytes of a record.
-pub const RECORD: usize = 2;
+pub(crate) const RECORD: usize = 2;
 
 /// `chunks` chunks for two records each; threads get their own after `promote_after` records.
-pub fn tiny(chunks: usize, promote_after: u32) -> Config {
+pub(crate) fn tiny(chunks: usize, promote_after: u32) -> Config {
     let mut config = Config::default();
     config.chunk_bytes = 2 * RECORD;
     config.chunks = chunks;
@@ -29,23 +29,23 @@ pub fn tiny(chunks: usize, promote_after: u32) -> Config {
     config
 }
 
-pub fn pipe(config: Config) -> (Pipe, Drainer) {
+pub(crate) fn pipe(config: Config) -> (Pipe, Drainer) {
     Pipe::new(config, Arc::new(Doorbell::new()))
 }
 
 /// Appends record `index` of thread `who`; its tag says who, too.
-pub fn put(pipe: &Pipe, who: u8, index: u8) -> Result<(), Refusal> {
+pub(crate) fn put(pipe: &Pipe, who: u8, index: u8) -> Result<(), Refusal> {
     pipe.append(Tag::new(0, who.into()), |cursor| cursor.put_array([who, index]))
 }
 
 /// Takes all there is and adds to `seen` what it holds, after a check of the tags.
-pub fn take(drainer: &mut Drainer, seen: &mut Vec<(u8, u8)>) {
+pub(crate) fn take(drainer: &mut Drainer, seen: &mut Vec<(u8, u8)>) {
     let mut runs = Vec::new();
     drainer.take_all(&mut runs);
     read(&runs, seen);
 }
 
-pub fn read(runs: &[Run], seen: &mut Vec<(u8, u8)>) {
+pub(crate) fn read(runs: &[Run], seen: &mut Vec<(u8, u8)>) {
     for run in runs {
         assert_eq!(run.bytes.len(), RECORD * run.records as usize);
         for record in run.bytes.chunks(RECORD) {
@@ -56,6 +56,6 @@ pub fn read(runs: &[Run], seen: &mut Vec<(u8, u8)>) {
 }
 
 /// The records of `who`, in the order they came out.
-pub fn of(who: u8, seen: &[(u8, u8)]) -> Vec<u8> {
+pub(crate) fn of(who: u8, seen: &[(u8, u8)]) -> Vec<u8> {
     seen.iter().filter(|(writer, _)| *writer == who).map(|(_, index)| *index).collect()
 }

@@ -67,3 +67,107 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake};
+
+    use super::*;
+    use crate::pipe::{Config, Drainer, Pipe, Tag};
+
+    /// Counts how often its task was woken.
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Wakes {
+        fn count(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    /// Two chunks make a batch.
+    fn pipe() -> (Pipe, Drainer) {
+        let mut config = Config::default();
+        config.promote_after = 0;
+        config.wake_bytes = 2 * config.chunk_bytes;
+        Pipe::new(config, Default::default())
+    }
+
+    fn fill_chunk(pipe: &Pipe) {
+        let bytes = vec![1; Config::default().chunk_bytes];
+        pipe.append(Tag::new(0, 0), |cursor| cursor.put_slice(&bytes)).unwrap();
+    }
+
+    #[test]
+    fn waiting_for_the_first_record_ends_with_it_and_leaves_no_watch() {
+        let (pipe, mut drainer) = pipe();
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut context = Context::from_waker(&waker);
+        {
+            let mut readable = pin!(drainer.readable(Want::First));
+            assert!(readable.as_mut().poll(&mut context).is_pending());
+            assert!(watch::any_wants_first());
+            assert!(!watch::rescan_all());
+            pipe.append(Tag::new(0, 0), |_| ()).unwrap();
+            assert!(watch::rescan_all());
+            assert!(!watch::rescan_all(), "woken already");
+            assert_eq!(wakes.count(), 1);
+            assert!(readable.as_mut().poll(&mut context).is_ready());
+        }
+        assert!(!watch::any_wants_first());
+        assert!(pin!(drainer.readable(Want::First)).poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn waiting_for_a_batch_ends_with_enough_sealed_bytes() {
+        let (pipe, mut drainer) = pipe();
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut context = Context::from_waker(&waker);
+        let mut readable = pin!(drainer.readable(Want::Batch));
+        assert!(readable.as_mut().poll(&mut context).is_pending());
+        assert!(!watch::any_wants_first());
+        // The last one is not sealed.
+        (0..2).for_each(|_| fill_chunk(&pipe));
+        assert!(!watch::rescan_all());
+        fill_chunk(&pipe);
+        assert!(watch::rescan_all());
+        assert!(readable.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn many_chunks_are_a_batch_however_little_they_hold() {
+        let (pipe, mut drainer) = pipe();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut readable = pin!(drainer.readable(Want::Batch));
+        assert!(readable.as_mut().poll(&mut context).is_pending());
+        // A run for each record fills the table of runs, not the chunk.
+        for scope in 0..70 * 32 {
+            pipe.append(Tag::new(0, scope), |cursor| cursor.put_u8(1)).unwrap();
+        }
+        assert!(watch::rescan_all());
+        assert!(readable.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn a_wait_that_is_dropped_is_off_the_list() {
+        let (_pipe, mut drainer) = pipe();
+        let mut context = Context::from_waker(Waker::noop());
+        {
+            let mut readable = pin!(drainer.readable(Want::First));
+            assert!(readable.as_mut().poll(&mut context).is_pending());
+            assert!(watch::any_wants_first());
+        }
+        assert!(!watch::any_wants_first());
+    }
+}
