@@ -1,4 +1,5 @@
-//! The parts of a span's way, one by one: encode, append, count. Every figure is for the span of `spanwire_bench::span`.
+//! The parts of a span's way, one by one: encode, append, count. Every figure is for the span of
+//! `spanwire_bench::span`.
 //!
 //! `cargo bench -p spanwire-bench` runs all; `cargo bench -p spanwire-bench -- encode` some.
 

@@ -1,4 +1,5 @@
-//! The command line, and the exit code: 0 when all went well and nothing was lost, 1 otherwise, 2 for wrong arguments.
+//! The command line, and the exit code: 0 when all went well and nothing was lost, 1 otherwise, 2
+//! for wrong arguments.
 
 use std::{
     io::{self, Write},
@@ -27,8 +28,8 @@ pub struct Cli {
 pub enum Command {
     /// Drive a real HTTP service and export its spans to a collector in this process (the default)
     ///
-    /// With OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT set, exports there instead.
-    /// SPANWIRE_IO=auto|uring|epoll chooses the driver.
+    /// With OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT set, exports there
+    /// instead. SPANWIRE_IO=auto|uring|epoll chooses the driver.
     Demo(demo::Options),
     /// Emit synthetic spans, flat out or at a rate, to an endpoint or to a sink of its own
     Load(load::Options),

@@ -1,7 +1,8 @@
-//! A collector to embed: an axum server that decodes every request with the prost types of `opentelemetry-proto`.
+//! A collector to embed: an axum server that decodes every request with the prost types of
+//! `opentelemetry-proto`.
 //!
-//! It is the other end of the demo, and shares no code with spanwire: what it counts, a stranger understood. For
-//! measurements there is [`crate::sink`], which is cheaper.
+//! It is the other end of the demo, and shares no code with spanwire: what it counts, a stranger
+//! understood. For measurements there is [`crate::sink`], which is cheaper.
 
 use std::{
     net::SocketAddr,

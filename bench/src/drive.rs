@@ -1,4 +1,5 @@
-//! Producers: threads that emit the span of [`crate::span`], flat out, at a rate, or in a closed loop.
+//! Producers: threads that emit the span of [`crate::span`], flat out, at a rate, or in a closed
+//! loop.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -109,7 +110,8 @@ impl<'a> Pace<'a> {
     }
 
     fn add(&self, spans: u64) {
-        // Ordering: Relaxed, here and in the loads below: the pace may be some spans late, nothing is published through it.
+        // Ordering: Relaxed, here and in the loads below: the pace may be some spans late, nothing
+        // is published through it.
         self.emitted.fetch_add(spans, Ordering::Relaxed);
     }
 
@@ -154,7 +156,8 @@ fn share(spans: u64, threads: usize, index: usize) -> u64 {
 
 /// Spans between two looks at the pace: asking costs some 100 ns, so a few nanoseconds a span.
 const CHECK_EVERY: u64 = 64;
-/// At a rate, spans come in bursts of this length of time, so that the cost of sleeping stays small beside them.
+/// At a rate, spans come in bursts of this length of time, so that the cost of sleeping stays small
+/// beside them.
 const RATE_TICK: Duration = Duration::from_millis(5);
 /// Between two looks while a closed loop is full.
 const POLL: Duration = Duration::from_micros(250);

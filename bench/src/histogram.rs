@@ -1,7 +1,9 @@
-//! A log-linear histogram of nanoseconds: constant memory, constant time to record, a relative error below 1/32.
+//! A log-linear histogram of nanoseconds: constant memory, constant time to record, a relative
+//! error below 1/32.
 //!
-//! Values below 32 are exact. Above, each power of two is cut into 32 equal buckets, so a reported percentile is at
-//! most one bucket (3.2 %) above the true one. The mean is exact: it comes from the sum, not from the buckets.
+//! Values below 32 are exact. Above, each power of two is cut into 32 equal buckets, so a reported
+//! percentile is at most one bucket (3.2 %) above the true one. The mean is exact: it comes from
+//! the sum, not from the buckets.
 
 /// Counts of values by magnitude. See the module's text for its precision.
 #[derive(Clone)]
@@ -55,8 +57,8 @@ impl Histogram {
         self.count
     }
 
-    /// The value at or below which `per_mille` of 1000 values lie, rounded up to its bucket's last value.
-    /// 0 when nothing was recorded.
+    /// The value at or below which `per_mille` of 1000 values lie, rounded up to its bucket's last
+    /// value. 0 when nothing was recorded.
     pub fn at_per_mille(&self, per_mille: u64) -> u64 {
         let rank = (self.count * per_mille).div_ceil(1000).max(1);
         let mut seen = 0;

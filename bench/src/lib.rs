@@ -1,16 +1,17 @@
-//! The `spanwire` command: a demonstration, a load, a receiver, and a comparison with other exporters.
+//! The `spanwire` command: a demonstration, a load, a receiver, and a comparison with other
+//! exporters.
 //!
-//! In scope: everything that shows what spanwire does and measures what it costs. Out of scope: anything that an
-//! application links; this package is not published.
+//! In scope: everything that shows what spanwire does and measures what it costs. Out of scope:
+//! anything that an application links; this package is not published.
 //!
 //! ```text
-//! demo     a real service ── spanwire ──▶ collector.rs      one process, counts from both ends
-//! load     drive.rs ── spanwire ──▶ a sink process          figures of the exporter alone
+//! demo     a real service ── spanwire ──▶ collector.rs  one process, counts from both ends
+//! load     drive.rs ── spanwire ──▶ a sink process    figures of the exporter alone
 //! compare  one child process a row ── peer ──▶ one sink     figures side by side
 //! ```
 //!
-//! [`subject`] is the one place that knows exporters; [`collector`] and [`sink`] decode on their own and share no code
-//! with spanwire.
+//! [`subject`] is the one place that knows exporters; [`collector`] and [`sink`] decode on their
+//! own and share no code with spanwire.
 
 #![forbid(unsafe_code)]
 

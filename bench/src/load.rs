@@ -1,4 +1,5 @@
-//! `spanwire load`: synthetic spans from a number of threads through spanwire, to an endpoint or to a sink that it starts.
+//! `spanwire load`: synthetic spans from a number of threads through spanwire, to an endpoint or to
+//! a sink that it starts.
 
 use std::{
     path::PathBuf,
@@ -26,7 +27,8 @@ pub struct Options {
     /// Producer threads
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: u16,
-    /// Spans a second, all threads together [default: flat out, what the exporter cannot take is dropped and counted]
+    /// Spans a second, all threads together [default: flat out, what the exporter cannot take is
+    /// dropped and counted]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub rate: Option<u64>,
     /// Pause while more spans than this are outstanding, so that nothing needs to be dropped

@@ -1,4 +1,5 @@
-//! What a process and a thread cost: CPU time, memory, context switches. Linux only, all of it safe.
+//! What a process and a thread cost: CPU time, memory, context switches. Linux only, all of it
+//! safe.
 
 use std::{fs, time::Duration};
 
@@ -25,7 +26,8 @@ pub fn thread_cpu() -> Duration {
     Duration::from(time)
 }
 
-/// Peak resident memory of this process in MB (10^6 bytes), from VmHWM; 0 where /proc does not tell.
+/// Peak resident memory of this process in MB (10^6 bytes), from VmHWM; 0 where /proc does not
+/// tell.
 pub fn peak_rss_mb() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     field(&status, "VmHWM:").map_or(0.0, |kib| kib as f64 * 1024.0 / 1e6)
@@ -38,7 +40,8 @@ pub struct Thread {
     pub id: u32,
     /// Its name, cut to 15 characters by the kernel.
     pub name: String,
-    /// How often it gave up the processor by itself so far. An exporter that sleeps well adds none while it is idle.
+    /// How often it gave up the processor by itself so far. An exporter that sleeps well adds none
+    /// while it is idle.
     pub voluntary_switches: u64,
 }
 

@@ -1,4 +1,5 @@
-//! What `demo` and `load` say at the end: a table for people, one JSON object on the last line of stdout for tools.
+//! What `demo` and `load` say at the end: a table for people, one JSON object on the last line of
+//! stdout for tools.
 
 use std::{fmt, time::Duration};
 
@@ -26,8 +27,9 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Emitted spans that have no fate: neither received (by unique id; by the exporter's word when the receiver is not ours),
-    /// nor rejected, nor dropped. Negative when spans that arrived were also counted as dropped.
+    /// Emitted spans that have no fate: neither received (by unique id; by the exporter's word when
+    /// the receiver is not ours), nor rejected, nor dropped. Negative when spans that arrived were
+    /// also counted as dropped.
     pub fn lost(&self) -> i64 {
         let received = self.decoded.unwrap_or(self.counts.delivered);
         let known = received + self.counts.rejected + self.counts.dropped;

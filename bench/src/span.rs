@@ -1,8 +1,8 @@
 //! The span that every figure of this project is about, made through the OpenTelemetry API.
 //!
-//! A 20-character name, kind server, a remote parent, 10 attributes (5 strings of 5 to 40 characters, two of them built
-//! at run time, 3 integers, a bool, a double), one event with 2 attributes; a resource with 6 attributes. About 538
-//! bytes encoded.
+//! A 20-character name, kind server, a remote parent, 10 attributes (5 strings of 5 to 40
+//! characters, two of them built at run time, 3 integers, a bool, a double), one event with 2
+//! attributes; a resource with 6 attributes. About 538 bytes encoded.
 
 use opentelemetry::{
     Context, KeyValue,

@@ -1,5 +1,5 @@
-//! What a receiver counted: spans, their unique ids, requests. The sink and the demo's collector share it; neither
-//! shares anything with spanwire.
+//! What a receiver counted: spans, their unique ids, requests. The sink and the demo's collector
+//! share it; neither shares anything with spanwire.
 
 use std::{
     fs::File,
@@ -9,7 +9,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// The running counts of a receiver. Every span id is kept, 8 bytes each, so that uniqueness is exact.
+/// The running counts of a receiver. Every span id is kept, 8 bytes each, so that uniqueness is
+/// exact.
 #[derive(Debug, Default)]
 pub struct Tally {
     ids: Vec<u64>,
@@ -101,8 +102,8 @@ impl Counts {
     }
 }
 
-/// Writes span ids, one a line in 16 hex digits, in the order given. Files of the same set in ascending order are equal
-/// byte for byte, so `cmp` compares what was emitted with what arrived.
+/// Writes span ids, one a line in 16 hex digits, in the order given. Files of the same set in
+/// ascending order are equal byte for byte, so `cmp` compares what was emitted with what arrived.
 ///
 /// # Errors
 ///

@@ -56,7 +56,8 @@ impl Timings {
             .sum()
     }
 
-    /// Each thread has its own shard while there are at most 16 of them, so the lock is free and its line is warm.
+    /// Each thread has its own shard while there are at most 16 of them, so the lock is free and
+    /// its line is warm.
     fn record(&self, elapsed: Duration) {
         let shard = &self.0[THREAD.with(|thread| *thread) % SHARDS];
         let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
@@ -64,7 +65,8 @@ impl Timings {
     }
 }
 
-/// Times `on_end` of the processor inside, outside of which nothing is added to the measured span of time.
+/// Times `on_end` of the processor inside, outside of which nothing is added to the measured span
+/// of time.
 #[derive(Debug)]
 pub struct Timed<P> {
     inner: P,
@@ -103,7 +105,8 @@ impl<P: SpanProcessor> SpanProcessor for Timed<P> {
 }
 
 thread_local! {
-    // Ordering: Relaxed, a mere counter: only the uniqueness of its values matters, nothing is published through it.
+    // Ordering: Relaxed, a mere counter: only the uniqueness of its values matters, nothing is
+    // published through it.
     static THREAD: usize = NEXT_THREAD.fetch_add(1, Ordering::Relaxed);
 }
 

@@ -94,13 +94,15 @@ proptest! {
         let _ = walked_ids(&body);
     }
 
-    /// Where the decode fails for what the walk does not look at (a name that is not UTF-8), the walk may go on.
+    /// Where the decode fails for what the walk does not look at (a name that is not UTF-8), the
+    /// walk may go on.
     #[test]
     fn a_changed_byte_never_makes_the_walk_find_other_ids_than_a_decode(
         request in any_request(), at in any::<prop::sample::Index>(), byte in any::<u8>(),
     ) {
         let mut body = request.encode_to_vec();
-        // Groups (wire types 3 and 4) are deprecated and not in OTLP; prost skips them, the walk refuses.
+        // Groups (wire types 3 and 4) are deprecated and not in OTLP; prost skips them, the walk
+        // refuses.
         if body.is_empty() || matches!(byte & 7, 3 | 4) {
             return Ok(());
         }

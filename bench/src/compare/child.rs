@@ -1,11 +1,11 @@
 //! One run of one row, in this process.
 //!
-//! A warm-up first: connections, thread-locals, pools and branch predictors. Then the measured part, from the first span
-//! until the flush has returned:
+//! A warm-up first: connections, thread-locals, pools and branch predictors. Then the measured
+//! part, from the first span until the flush has returned:
 //!
 //! - `delivered_per_s`: delivered spans by that time.
-//! - `cpu_s_per_million`: getrusage of the whole process: producers with the SDK's own work, and the exporter. Looking at the
-//!   pace and sleeping is in it, the same for all.
+//! - `cpu_s_per_million`: getrusage of the whole process: producers with the SDK's own work, and
+//!   the exporter. Looking at the pace and sleeping is in it, the same for all.
 //! - `app_ns_per_span`: CPU time of the producing threads by their own clocks, pauses not included.
 //! - `rss_mb`: the peak of the whole process, warm-up included.
 
@@ -164,7 +164,8 @@ impl fmt::Display for Row {
     }
 }
 
-/// What the parent knows a peer by that cannot even start here, as opposed to one that fails at its work.
+/// What the parent knows a peer by that cannot even start here, as opposed to one that fails at its
+/// work.
 pub(super) const CANNOT_OPEN: &str = "cannot start: ";
 /// How long flush and shutdown may take.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -5,9 +5,9 @@
 //!    └──────▶ `spanwire compare-child --peer X` again and again, in random order, one at a time
 //! ```
 //!
-//! What is the same for all: the span ([`crate::span`]), the producers ([`crate::drive`]), the sink, the allocator, the
-//! warm-up, and the limit of outstanding spans, at which a producer pauses so that nobody needs to drop. What is measured
-//! and how is said in [`child`].
+//! What is the same for all: the span ([`crate::span`]), the producers ([`crate::drive`]), the
+//! sink, the allocator, the warm-up, and the limit of outstanding spans, at which a producer pauses
+//! so that nobody needs to drop. What is measured and how is said in [`child`].
 
 use serde_json::Value;
 

@@ -26,8 +26,8 @@ pub(super) fn on(allocator: Allocator) -> Result<PathBuf, String> {
     Ok(this.with_file_name(name))
 }
 
-/// `cargo run` builds only the program that it runs, so the twin is built here; each time, because an old one would be
-/// measured for the new one.
+/// `cargo run` builds only the program that it runs, so the twin is built here; each time, because
+/// an old one would be measured for the new one.
 fn build(name: &str, this: &Path) -> Result<(), String> {
     let failed = |why: String| {
         format!("cannot build {name} ({why}); try `cargo build --release --features rivals --bins`")

@@ -118,9 +118,10 @@ pub fn heading() -> String {
     )
 }
 
-/// How spanwire's lines stand to the rivals' and to the floor, by medians. For each of spanwire's peers: `cpu_vs_R` (how many
-/// times less), `delivered_vs_R` (how many times more), `rss_vs_R` and `app_vs_R` (how many times less) for each rival R,
-/// and `app_ns_over_noop`, the nanoseconds that the application's thread pays over a processor that drops the span.
+/// How spanwire's lines stand to the rivals' and to the floor, by medians. For each of spanwire's
+/// peers: `cpu_vs_R` (how many times less), `delivered_vs_R` (how many times more), `rss_vs_R` and
+/// `app_vs_R` (how many times less) for each rival R, and `app_ns_over_noop`, the nanoseconds that
+/// the application's thread pays over a processor that drops the span.
 pub fn ratios(lines: &[Line]) -> Value {
     let of = |spanwire| lines.iter().filter(move |line| line.peer.io().is_some() == spanwire);
     let ours = of(true).map(|line| {

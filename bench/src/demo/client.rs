@@ -1,5 +1,5 @@
-//! The clients that drive the demo's service: keep-alive connections, one request after the other on each, every request
-//! with a client span and a `traceparent`.
+//! The clients that drive the demo's service: keep-alive connections, one request after the other
+//! on each, every request with a client span and a `traceparent`.
 
 use std::{
     net::SocketAddr,

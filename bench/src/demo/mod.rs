@@ -1,4 +1,5 @@
-//! `spanwire demo`: a real HTTP service, driven by real requests, whose spans travel through spanwire to a real collector.
+//! `spanwire demo`: a real HTTP service, driven by real requests, whose spans travel through
+//! spanwire to a real collector.
 //!
 //! ```text
 //! this thread       clients  ──HTTP──▶  service        one request: 4.4 spans on average
@@ -50,7 +51,8 @@ pub struct Options {
 ///
 /// # Errors
 ///
-/// When the exporter, the service or the collector cannot be started, or the service fails; the text tells.
+/// When the exporter, the service or the collector cannot be started, or the service fails; the
+/// text tells.
 pub fn run(options: &Options) -> Result<Summary, String> {
     let collector = if endpoint_is_set() { None } else { Some(Collector::start()?) };
     let timings = Timings::default();

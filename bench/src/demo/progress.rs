@@ -1,4 +1,5 @@
-//! The progress line of the demo, on stderr: rewritten in place on a terminal, a line every two seconds elsewhere.
+//! The progress line of the demo, on stderr: rewritten in place on a terminal, a line every two
+//! seconds elsewhere.
 
 use std::{
     io::{self, IsTerminal, Write},

@@ -1,5 +1,5 @@
-//! The service that the demo observes: a small shop on axum, instrumented by hand through the OpenTelemetry API, the way
-//! an application would do it.
+//! The service that the demo observes: a small shop on axum, instrumented by hand through the
+//! OpenTelemetry API, the way an application would do it.
 
 use std::{net::SocketAddr, thread};
 

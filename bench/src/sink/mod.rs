@@ -1,7 +1,7 @@
 //! `spanwire sink`: a receiver in a process of its own, counting by decoding.
 //!
-//! In scope: OTLP/HTTP protobuf traces without compression, counted exactly by span id. Out of scope: anything a collector
-//! does beyond counting. The process speaks lines:
+//! In scope: OTLP/HTTP protobuf traces without compression, counted exactly by span id. Out of
+//! scope: anything a collector does beyond counting. The process speaks lines:
 //!
 //! ```text
 //! stdout  http://127.0.0.1:41235           first line: the endpoint for an exporter
@@ -37,7 +37,8 @@ pub struct Options {
     /// Where to listen; port 0 picks a free one
     #[arg(long, default_value = "127.0.0.1:4318", value_name = "ADDRESS")]
     pub listen: SocketAddr,
-    /// Write the unique span ids received (since the last mark) here at the end, ascending, one in hex a line
+    /// Write the unique span ids received (since the last mark) here at the end, ascending, one in
+    /// hex a line
     #[arg(long, value_name = "FILE")]
     pub ids: Option<PathBuf>,
 }
@@ -53,7 +54,8 @@ enum Event {
 ///
 /// When the address cannot be bound or the file of ids cannot be written; the text names it.
 pub fn run(options: &Options) -> Result<(), String> {
-    // Before any thread starts, so that all of them inherit the mask and only the waiting one sees the signals.
+    // Before any thread starts, so that all of them inherit the mask and only the waiting one sees
+    // the signals.
     let signals = block_signals()?;
     let server = Server::start(options.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
@@ -61,7 +63,8 @@ pub fn run(options: &Options) -> Result<(), String> {
     let (sender, events) = mpsc::channel();
     watch_signals(signals, sender.clone())?;
     watch_stdin(sender)?;
-    // The signal thread holds a sender for ever, so an error cannot come; it would mean the end all the same.
+    // The signal thread holds a sender for ever, so an error cannot come; it would mean the end all
+    // the same.
     while let Ok(Event::Mark) = events.recv() {
         say(&server.take().finish().0.to_json().to_string())?;
     }
@@ -102,7 +105,8 @@ fn watch_signals(signals: SigSet, events: Sender<Event>) -> Result<(), String> {
 }
 
 fn watch_stdin(events: Sender<Event>) -> Result<(), String> {
-    // A shell gives its background jobs the null device; its immediate end means nothing, so only signals count then.
+    // A shell gives its background jobs the null device; its immediate end means nothing, so only
+    // signals count then.
     if fs::read_link("/proc/self/fd/0").is_ok_and(|path| path == Path::new("/dev/null")) {
         return Ok(());
     }

@@ -19,7 +19,8 @@ pub struct SinkProcess {
 }
 
 impl SinkProcess {
-    /// Starts this same program as a sink on a free port of the loopback, and waits until it listens.
+    /// Starts this same program as a sink on a free port of the loopback, and waits until it
+    /// listens.
     ///
     /// # Errors
     ///
@@ -72,7 +73,8 @@ impl SinkProcess {
     ///
     /// # Errors
     ///
-    /// When the process is gone, answers nonsense, or could not write its file of ids (it says so on stderr).
+    /// When the process is gone, answers nonsense, or could not write its file of ids (it says so
+    /// on stderr).
     pub fn finish(mut self) -> Result<Counts, String> {
         self.stdin = None;
         let counts = Counts::from_json(&self.line()?);

@@ -1,11 +1,12 @@
 //! A walk over the bytes of an ExportTraceServiceRequest that finds every span and its id.
 //!
-//! It checks every length on the way down to the fields of each span, and the widths of the ids; it does not look into
-//! attributes, events and links. A full decode with prost costs more than the exporter that is measured here; this walk
-//! costs less than a tenth of it (`cargo bench -p spanwire-bench -- count`). `tests/sink.rs` compares the two on random
-//! messages.
+//! It checks every length on the way down to the fields of each span, and the widths of the ids; it
+//! does not look into attributes, events and links. A full decode with prost costs more than the
+//! exporter that is measured here; this walk costs less than a tenth of it (`cargo bench -p
+//! spanwire-bench -- count`). `tests/sink.rs` compares the two on random messages.
 //!
-//! Field numbers: opentelemetry-proto v1, collector/trace/v1/trace_service.proto and trace/v1/trace.proto.
+//! Field numbers: opentelemetry-proto v1, collector/trace/v1/trace_service.proto and
+//! trace/v1/trace.proto.
 
 use std::fmt;
 
@@ -13,8 +14,8 @@ use std::fmt;
 ///
 /// # Errors
 ///
-/// When `body` is not an ExportTraceServiceRequest down to the fields of its spans, or a trace or span id has the wrong
-/// width. Some ids may have been appended by then.
+/// When `body` is not an ExportTraceServiceRequest down to the fields of its spans, or a trace or
+/// span id has the wrong width. Some ids may have been appended by then.
 pub fn span_ids(body: &[u8], ids: &mut Vec<u64>) -> Result<(), Malformed> {
     each_message(body, REQUEST_RESOURCE_SPANS, &mut |resource_spans| {
         each_message(resource_spans, RESOURCE_SPANS_SCOPE_SPANS, &mut |scope_spans| {

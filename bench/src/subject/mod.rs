@@ -1,4 +1,5 @@
-//! What is measured: an exporter behind an OpenTelemetry provider, spanwire or a rival, all through one small trait.
+//! What is measured: an exporter behind an OpenTelemetry provider, spanwire or a rival, all through
+//! one small trait.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -25,7 +26,8 @@ pub struct Subject {
 /// How to open a subject.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where to export to. `None` leaves it to the environment's OTEL_EXPORTER_OTLP_ENDPOINT and its kin.
+    /// Where to export to. `None` leaves it to the environment's OTEL_EXPORTER_OTLP_ENDPOINT and
+    /// its kin.
     pub endpoint: Option<String>,
     /// The resource of all spans.
     pub resource: Resource,
@@ -36,8 +38,9 @@ pub struct Settings {
 }
 
 impl Subject {
-    /// Waits at most `patience` until everything emitted so far has a fate. Why something was lost goes to stderr; how much
-    /// shows in the counts. Returns how long the end may take: after a flush in vain, waiting as long again is no use.
+    /// Waits at most `patience` until everything emitted so far has a fate. Why something was lost
+    /// goes to stderr; how much shows in the counts. Returns how long the end may take: after a
+    /// flush in vain, waiting as long again is no use.
     pub fn flush(&self, patience: Duration) -> Duration {
         match self.peer.flush(&self.provider, patience) {
             Ok(()) => patience,
@@ -58,7 +61,8 @@ impl Subject {
 
 /// An exporter's own counts, and its end.
 pub trait Peer: Send + Sync {
-    /// Spans whose fate is known: delivered, rejected or dropped. Cheap enough to ask every 64 spans.
+    /// Spans whose fate is known: delivered, rejected or dropped. Cheap enough to ask every 64
+    /// spans.
     fn settled(&self) -> u64;
 
     /// All of the exporter's counts.

@@ -29,8 +29,8 @@ impl SpanProcessor for Noop {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, _: SpanData) {
-        // Ordering: Relaxed, a mere counter; it is read after the producers were joined, which orders it.
-        // Load and store instead of an addition would lose counts of other threads.
+        // Ordering: Relaxed, a mere counter; it is read after the producers were joined, which
+        // orders it. Load and store instead of an addition would lose counts of other threads.
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -1,8 +1,9 @@
-//! The rival: opentelemetry-otlp over HTTP with its default (blocking reqwest) client, behind the SDK's batch processor.
+//! The rival: opentelemetry-otlp over HTTP with its default (blocking reqwest) client, behind the
+//! SDK's batch processor.
 //!
-//! Its queue is made twice as large as the closed loop's limit, because with the default of 2048 it would drop. The batch
-//! stays at the default of 512 spans; OTEL_BSP_MAX_EXPORT_BATCH_SIZE changes it (1024, 2048 and 4096 measured the same
-//! within the spread).
+//! Its queue is made twice as large as the closed loop's limit, because with the default of 2048 it
+//! would drop. The batch stays at the default of 512 spans; OTEL_BSP_MAX_EXPORT_BATCH_SIZE changes
+//! it (1024, 2048 and 4096 measured the same within the spread).
 
 use std::{
     sync::{

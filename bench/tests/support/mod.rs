@@ -1,4 +1,5 @@
-//! What several tests need: requests in the types of opentelemetry-proto, and the plainest possible HTTP client.
+//! What several tests need: requests in the types of opentelemetry-proto, and the plainest possible
+//! HTTP client.
 
 // Each test is a crate of its own and uses a part of this.
 #![allow(dead_code)]
@@ -53,7 +54,8 @@ fn span(id: u64) -> Span {
     }
 }
 
-/// POSTs to `/v1/traces` at `endpoint` on a connection of its own; returns the status and the body of the answer.
+/// POSTs to `/v1/traces` at `endpoint` on a connection of its own; returns the status and the body
+/// of the answer.
 pub(crate) fn post(endpoint: &str, kind: &str, body: &[u8]) -> (u16, Vec<u8>) {
     let head = format!(
         "POST /v1/traces HTTP/1.1\r\nhost: test\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\
@@ -63,7 +65,8 @@ pub(crate) fn post(endpoint: &str, kind: &str, body: &[u8]) -> (u16, Vec<u8>) {
     exchange(endpoint, &[head.as_bytes(), body])
 }
 
-/// Sends `parts` one by one; returns the status and the body of the answer, whose end is that of the connection.
+/// Sends `parts` one by one; returns the status and the body of the answer, whose end is that of
+/// the connection.
 pub(crate) fn exchange(endpoint: &str, parts: &[&[u8]]) -> (u16, Vec<u8>) {
     let mut stream = connect(endpoint);
     for part in parts {
