@@ -65,18 +65,30 @@ pub(crate) fn post(endpoint: &str, kind: &str, body: &[u8]) -> (u16, Vec<u8>) {
     exchange(endpoint, &[head.as_bytes(), body])
 }
 
-/// Sends `parts` one by one; returns the status and the body of the answer, whose end is that of
-/// the connection.
+/// Sends `parts` one by one; returns the status and the body of the answer.
 pub(crate) fn exchange(endpoint: &str, parts: &[&[u8]]) -> (u16, Vec<u8>) {
     let mut stream = connect(endpoint);
     for part in parts {
         stream.write_all(part).unwrap();
     }
-    // A receiver that keeps connections open needs to hear that nothing more will come.
-    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    // Ending our side first would race: a server may take that for a client that has gone.
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
+    let mut some = [0; 4096];
+    while !is_whole(&answer) {
+        let read = stream.read(&mut some).unwrap();
+        assert_ne!(read, 0, "the answer ends early: {:?}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&some[..read]);
+    }
     split(&answer)
+}
+
+/// Whether the head is there, and as much body as it announces.
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let length: usize = length.expect("a length").trim().parse().expect("a number");
+    answer.len() >= end + 4 + length
 }
 
 /// A connection to `http://host:port`.
