@@ -1,7 +1,7 @@
 //! What one thread may rely on.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::thread;
 
 use spanwire_runtime::Doorbell;
@@ -349,20 +349,21 @@ fn full_chunks_whose_records_were_taken_do_not_block_the_pool() {
 #[test]
 fn idle_threads_hold_at_most_half_of_the_pool() {
     let (pipe, mut drainer) = pipe(config(8));
-    let (entered, gate) = (std::sync::Barrier::new(21), std::sync::Barrier::new(21));
+    let (entered, gate) = (Barrier::new(21), Barrier::new(21));
+    let enter = || {
+        let outcome = put(&pipe, TAG, &[1]);
+        entered.wait();
+        gate.wait();
+        outcome
+    };
     thread::scope(|scope| {
-        for _ in 0..20 {
-            scope.spawn(|| {
-                put(&pipe, TAG, &[1]).unwrap();
-                entered.wait();
-                gate.wait();
-            });
-        }
+        let idle: Vec<_> = (0..20).map(|_| scope.spawn(enter)).collect();
         entered.wait();
         // Four chunks are private and one is common: three are left, and the common one.
         let free = (0..).take_while(|_| put(&pipe, TAG, &[2; CHUNK]).is_ok()).count();
-        assert_eq!(free, 3);
         gate.wait();
+        assert!(idle.into_iter().all(|thread| thread.join().unwrap().is_ok()));
+        assert_eq!(free, 3);
     });
     assert_eq!(take(&mut drainer).iter().map(|run| run.records).sum::<u32>(), 23);
 }
