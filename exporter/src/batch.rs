@@ -117,6 +117,34 @@ impl Batcher {
         due.append(&mut self.open);
     }
 
+    /// Whether anything waits.
+    pub(crate) fn has_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Adds the records of `more` to `batch` if one request may hold both and was not full yet;
+    /// gives them back otherwise.
+    pub(crate) fn merge(&self, batch: &mut Batch, more: Batch) -> Result<(), Batch> {
+        let request_bytes = batch.request_bytes.saturating_add(more.request_bytes);
+        let records = batch.records + more.records;
+        let fits = batch.resource == more.resource
+            && request_bytes <= self.limits.target_bytes
+            && self.limits.records_max.is_none_or(|max| records <= max);
+        if !fits {
+            return Err(more);
+        }
+        // An upper bound: scopes that both have are counted twice.
+        (batch.request_bytes, batch.records) = (request_bytes, records);
+        batch.bytes += more.bytes;
+        for (scope, mut runs) in more.groups {
+            match batch.groups.iter_mut().find(|(known, _)| *known == scope) {
+                Some((_, known)) => known.append(&mut runs),
+                None => batch.groups.push((scope, runs)),
+            }
+        }
+        Ok(())
+    }
+
     /// The open batch of `resource`, or a new one.
     fn take_open(&mut self, resource: u32, resource_bytes: usize) -> Batch {
         match self.open.iter().position(|batch| batch.resource == resource) {

@@ -207,6 +207,8 @@ impl Builder {
         let headers = self.merge_headers(given.headers)?;
         let timeout = self.timeout.or(given.timeout).unwrap_or(TIMEOUT);
         let batch = batch::Limits {
+            // More than a quarter of the buffer would keep too little for those who append.
+            target_bytes: self.batch.target_bytes.min(self.buffer_bytes / 4),
             records_max: self.batch.records_max.or(given.batch_records_max),
             ..self.batch
         };

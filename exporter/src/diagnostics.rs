@@ -61,6 +61,9 @@ pub enum Kind {
     PartialSuccess,
     /// The retry budget of a request is spent: its records are dropped.
     RetriesExhausted,
+    /// There are more instrumentation scopes or resources than the exporter's table holds: the
+    /// records of the others are dropped.
+    TooManyScopes,
     /// The exporter's thread died: nothing is delivered any more.
     Died,
 }
@@ -81,13 +84,24 @@ impl Diagnostics {
         Self { handler, limiter: Arc::default() }
     }
 
-    /// Delivers `message` unless one of its kind was delivered within [`INTERVAL`] before `now`.
+    /// Delivers `message` unless one of its kind was delivered within [`INTERVAL`] before `now`;
+    /// true if it was delivered.
     ///
     /// A handler that panics loses this diagnostic, no more.
-    pub(crate) fn report(&self, kind: Kind, message: &str, now: Instant) {
+    pub(crate) fn report(&self, kind: Kind, message: &str, now: Instant) -> bool {
         let admitted = self.limiter.lock().unwrap_or_else(PoisonError::into_inner).admit(kind, now);
-        let Some(suppressed) = admitted else { return };
-        let diagnostic = Diagnostic { kind, message: message.to_owned(), suppressed };
+        if let Some(suppressed) = admitted {
+            self.deliver(Diagnostic { kind, message: message.to_owned(), suppressed });
+        }
+        admitted.is_some()
+    }
+
+    /// Delivers `message` in any case: it is the end of something that was delivered.
+    pub(crate) fn tell(&self, kind: Kind, message: &str) {
+        self.deliver(Diagnostic { kind, message: message.to_owned(), suppressed: 0 });
+    }
+
+    fn deliver(&self, diagnostic: Diagnostic) {
         // The lock is released: a handler may end a span, which may report in turn.
         let _ = catch_unwind(AssertUnwindSafe(|| (self.handler)(&diagnostic)));
     }

@@ -102,6 +102,8 @@ pub enum FlushError {
     Dead,
     /// The exporter was shut down before.
     ShutDown,
+    /// This process is a fork of the exporter's, which has no part of it. The caller's to fix.
+    Forked,
 }
 
 impl fmt::Display for FlushError {
@@ -115,6 +117,7 @@ impl fmt::Display for FlushError {
             Self::Lost { dropped, rejected } => lost(*dropped, *rejected, f),
             Self::Dead => f.write_str(DEAD),
             Self::ShutDown => f.write_str("the exporter is shut down; flush before shutting down"),
+            Self::Forked => f.write_str(FORKED),
         }
     }
 }
@@ -141,6 +144,8 @@ pub enum ShutdownError {
     Dead,
     /// The exporter was shut down before; this call did nothing.
     AlreadyShutDown,
+    /// This process is a fork of the exporter's, which has no part of it. The caller's to fix.
+    Forked,
 }
 
 impl fmt::Display for ShutdownError {
@@ -154,6 +159,7 @@ impl fmt::Display for ShutdownError {
             Self::Lost { dropped, rejected } => lost(*dropped, *rejected, f),
             Self::Dead => f.write_str(DEAD),
             Self::AlreadyShutDown => f.write_str("the exporter was shut down before"),
+            Self::Forked => f.write_str(FORKED),
         }
     }
 }
@@ -203,6 +209,9 @@ fn io_error(error: &spanwire_runtime::BuildError) -> Option<&io::Error> {
         _ => None,
     }
 }
+
+const FORKED: &str = "this process was forked from the exporter's, whose thread stayed there; \
+                      build a new exporter after forking";
 
 const DEAD: &str = "the exporter's thread died and its records are lost; this is a bug in \
                     spanwire, build a new exporter and report what it printed";

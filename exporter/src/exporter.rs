@@ -69,21 +69,24 @@ impl Exporter {
     ///
     /// It works from any thread, inside any async runtime (it needs none of its threads), and from
     /// `Drop`. `Duration::MAX` waits as long as it takes; zero starts the delivery and reports at
-    /// once.
+    /// once. Requests that wait for their next attempt are tried at once. On a busy machine the
+    /// call may overrun its limit by a tenth of a second. Called on the exporter's own thread (by
+    /// a diagnostic handler) it cannot wait and reports a timeout.
     ///
     /// # Errors
     ///
     /// [`FlushError::Timeout`] if the limit passed first (nothing is given up: delivery goes on),
     /// [`FlushError::Lost`] if any of it was dropped or rejected since the last flush that told
     /// of losses, [`FlushError::ShutDown`] and [`FlushError::Dead`] if nothing will be delivered
-    /// any more.
+    /// any more, [`FlushError::Forked`] in a forked child.
     pub fn flush(&self, limit: Duration) -> Result<(), FlushError> {
         let shared = &self.inner.shared;
         shared.flush(deadline_in(limit), &shared.told)
     }
 
     /// As [`flush`](Self::flush), as a future for any async runtime. The deadline is kept by the
-    /// exporter's own thread. Dropping the future stops the wait, not the delivery.
+    /// exporter's own thread. The flush begins with the call, not with the first poll; dropping
+    /// the future stops the wait, not the delivery.
     ///
     /// # Errors
     ///
@@ -96,7 +99,9 @@ impl Exporter {
     }
 
     /// Stops accepting records, delivers what is buffered within `limit`, and ends the exporter's
-    /// thread; blocks this thread. Everything after it is a counted no-op.
+    /// thread; blocks this thread. Everything after it is a counted no-op. On a busy machine the
+    /// call may overrun its limit by two tenths of a second. Called on the exporter's own thread
+    /// (by a diagnostic handler) it begins the shutdown and reports a timeout.
     ///
     /// # Errors
     ///
@@ -109,7 +114,8 @@ impl Exporter {
     }
 
     /// As [`shutdown`](Self::shutdown), as a future for any async runtime. The deadline is kept by
-    /// the exporter's own thread, which ends once the last handle is dropped.
+    /// the exporter's own thread, which ends once the last handle is dropped. The shutdown begins
+    /// with the call, not with the first poll.
     ///
     /// # Errors
     ///
@@ -118,7 +124,14 @@ impl Exporter {
         &self,
         limit: Duration,
     ) -> impl Future<Output = Result<(), ShutdownError>> + Send + 'static {
-        Arc::clone(&self.inner.shared).shut_down_async(deadline_in(limit))
+        let inner = Arc::clone(&self.inner);
+        let ended = Arc::clone(&inner.shared).shut_down_async(deadline_in(limit));
+        async move {
+            let result = ended.await;
+            // Held until here: the last handle to go would cut the delivery off.
+            drop(inner);
+            result
+        }
     }
 
     /// What happened to every record so far.
@@ -129,6 +142,13 @@ impl Exporter {
 
     pub(crate) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.inner.shared)
+    }
+
+    /// Makes the exporter believe that this process is a fork of its own.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn inject_fork(&self) {
+        self.inner.shared.process.store(0, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// Makes the exporter's thread panic, to show what happens then.
@@ -143,7 +163,9 @@ impl Inner {
     fn shutdown(&self, limit: Duration) -> Result<(), ShutdownError> {
         let deadline = deadline_in(limit);
         let result = self.shared.shut_down(deadline);
-        if !self.shared.is_exporter_thread() {
+        // Another call's shutdown is left to that call.
+        let is_ours = !matches!(result, Err(ShutdownError::AlreadyShutDown));
+        if is_ours && !self.shared.is_exporter_thread() && !self.shared.is_forked() {
             self.end_thread(deadline);
         }
         result
@@ -151,21 +173,32 @@ impl Inner {
 
     /// Ends the exporter's thread. A thread that does not end in time is left behind.
     fn end_thread(&self, deadline: Option<Instant>) {
-        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        if let Some(runtime) = runtime {
+        if let Some(runtime) = self.take_runtime() {
             runtime.shutdown(left.unwrap_or(Duration::MAX).max(GRACE));
         }
+    }
+
+    fn take_runtime(&self) -> Option<Runtime> {
+        self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if self.shared.is_forked() {
+            // The thread is the parent's; there is nothing here to end or to wait for.
+            std::mem::forget(self.take_runtime());
+            return;
+        }
         if self.shared.ledger.life() == Life::Running {
             // Nobody is left to be told; what is lost is reported as it happens.
             let _ = self.shutdown(DROP_LIMIT);
         } else if !self.shared.is_exporter_thread() {
-            self.end_thread(deadline_in(DROP_LIMIT));
+            // Perhaps a shutdown whose future was dropped is still delivering.
+            let deadline = deadline_in(DROP_LIMIT);
+            self.shared.end.wait(DROP_LIMIT);
+            self.end_thread(deadline);
         }
     }
 }

@@ -78,6 +78,11 @@ impl Backoff {
         }
     }
 
+    /// Whether an attempt at this time is within the budget.
+    pub(crate) fn allows_until(&self, at: Instant) -> bool {
+        self.deadline.is_none_or(|deadline| at <= deadline)
+    }
+
     fn is_spent(&self, now: Instant) -> bool {
         self.deadline.is_some_and(|deadline| now >= deadline)
     }

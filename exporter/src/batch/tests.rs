@@ -99,6 +99,30 @@ fn a_record_above_the_request_limit_is_oversize_and_its_neighbours_are_kept() {
 }
 
 #[test]
+fn batches_that_one_request_may_hold_are_merged_and_others_are_not() {
+    let limits = Limits { target_bytes: 200, records_max: Some(3), ..Limits::default() };
+    let (mut batcher, mut due) = batcher(limits);
+    let mut cut = |resource, scope, ids: &[u32]| {
+        let records: Vec<_> = ids.iter().map(|id| record(*id, 0)).collect();
+        let _ = batcher.push(item(resource, scope, &records), &mut due);
+        batcher.cut_all(&mut due);
+        due.pop().unwrap()
+    };
+    let (mut batch, more) = (cut(0, 5, &[1]), cut(0, 5, &[2]));
+    let (other_scope, too_many) = (cut(0, 6, &[3]), cut(0, 5, &[4]));
+    let other_resource = cut(1, 5, &[5]);
+    assert!(batcher.merge(&mut batch, more).is_ok());
+    assert!(batcher.merge(&mut batch, other_resource).is_err());
+    assert!(batcher.merge(&mut batch, other_scope).is_ok());
+    assert!(batcher.merge(&mut batch, too_many).is_err());
+    assert_eq!((all_ids(&batch), batch.records), (vec![1, 2, 3], 3));
+    assert_eq!(batch.groups.len(), 2);
+    let full = batch.clone();
+    batcher = Batcher::new(Limits { target_bytes: batch.request_bytes, ..Limits::default() });
+    assert!(batcher.merge(&mut batch, full).is_err());
+}
+
+#[test]
 fn an_empty_run_opens_no_batch() {
     let (mut batcher, mut due) = batcher(Limits::default());
     let _ = batcher.push(item(0, 0, &[]), &mut due);

@@ -1,6 +1,7 @@
 //! Joins the stages into a running exporter: the one place that knows them all.
 
 use std::any::Any;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,12 +14,12 @@ use spanwire_runtime::{Builder as RuntimeBuilder, Runtime};
 use crate::batch::{self, Batcher};
 use crate::diagnostics::{Diagnostics, Kind};
 use crate::error::BuildError;
-use crate::pipeline::deliver::Delivery;
+use crate::pipeline::deliver::{Alive, Delivery};
 use crate::pipeline::flush::Told;
 use crate::pipeline::lane::{Destination, Lanes};
 use crate::pipeline::ledger::Ledger;
 use crate::pipeline::registry::Registry;
-use crate::pipeline::shared::{Commands, Shared};
+use crate::pipeline::shared::{Commands, End, Shared};
 use crate::retry;
 use crate::transport::client::Client;
 use crate::transport::endpoint::Endpoint;
@@ -53,8 +54,10 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Runtime), BuildE
         ledger: Ledger::new(),
         commands: Commands::default(),
         diagnostics: settings.diagnostics,
-        driver: runtime.driver().clone(),
+        driver: runtime.driver().into(),
         thread,
+        process: AtomicU32::new(std::process::id()),
+        end: End::default(),
         told: Told::default(),
     });
     if let Some(reason) = fallback(&shared, settings.io) {
@@ -63,11 +66,12 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Runtime), BuildE
     let (endpoint, headers) = (settings.endpoint, settings.headers);
     let for_task = Arc::clone(&shared);
     let make = move || {
+        let alive = Alive::new(Arc::clone(&for_task));
         let clients = (0..settings.lanes).map(|_| Client::new(endpoint.clone(), &headers));
         let destination = Destination::new(Arc::clone(&for_task), settings.retry, settings.timeout);
         let lanes = Lanes::new(destination, clients);
         let batcher = Batcher::new(settings.batch);
-        Delivery::new(for_task, drainer, batcher, lanes, settings.age_max).run()
+        Delivery::new(alive, drainer, batcher, lanes, settings.age_max).run()
     };
     // Detached: the task tells of its end through `Shared`.
     drop(runtime.spawn_pinned(make));

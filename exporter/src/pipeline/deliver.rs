@@ -33,11 +33,11 @@ use crate::pipeline::flush::{Ending, Flushes, Losses, Tickets};
 use crate::pipeline::lane::{Lanes, Parcel, Settled};
 use crate::pipeline::ledger::{Fate, Life};
 use crate::pipeline::reply::Asked;
-use crate::pipeline::shared::{Command, Shared};
+use crate::pipeline::shared::{Command, PRUNE_MIN, Shared};
 
 /// Everything the task owns. It lives on the exporter's thread.
 pub(crate) struct Delivery {
-    shared: Arc<Shared>,
+    alive: Alive,
     drainer: Drainer,
     batcher: Batcher,
     /// Batches that wait for a lane, oldest first. Bounded by the pipe's pool: each leases chunks.
@@ -47,10 +47,11 @@ pub(crate) struct Delivery {
     flushes: Flushes<Asked<Result<Losses, FlushError>>>,
     stopping: Option<Stopping>,
     phase: Phase,
+    /// So many chunks were sealed that the pool may run dry, and yet no batch was full.
+    is_pressed: bool,
     /// How long records may wait for company.
     age_max: Duration,
-    /// Refusals for want of room that were reported already.
-    full_reported: u64,
+    reported: Reported,
     /// Reused by every take.
     runs: Vec<Run>,
     /// Reused by every cut.
@@ -78,6 +79,13 @@ struct Stopping {
     asked: Asked<Result<Losses, ShutdownError>>,
 }
 
+/// Refusals that were there when the user was told, or would have been but for the rate limit.
+#[derive(Default)]
+struct Reported {
+    full: u64,
+    unnamed: u64,
+}
+
 enum Event {
     Readable,
     Settled(Settled),
@@ -87,14 +95,14 @@ enum Event {
 
 impl Delivery {
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        alive: Alive,
         drainer: Drainer,
         batcher: Batcher,
         lanes: Lanes,
         age_max: Duration,
     ) -> Self {
         Self {
-            shared,
+            alive,
             drainer,
             batcher,
             ready: VecDeque::new(),
@@ -103,8 +111,9 @@ impl Delivery {
             flushes: Flushes::new(),
             stopping: None,
             phase: Phase::Idle,
+            is_pressed: false,
             age_max: age_max.min(AGE_LIMIT),
-            full_reported: 0,
+            reported: Reported::default(),
             runs: Vec::new(),
             due: Vec::new(),
         }
@@ -119,14 +128,14 @@ impl Delivery {
             }
             self.fill_lanes();
             self.answer_flushes();
-            self.report_full();
+            self.report_refusals();
             if self.is_over() {
                 return self.end();
             }
             match self.next_event().await {
                 Event::Readable => self.on_readable(),
                 Event::Settled(settled) => self.settle(settled),
-                Event::Asked(command) => self.obey(command),
+                Event::Asked(command) => self.obey_all(command),
                 Event::Deadline => self.on_deadline(),
             }
         }
@@ -142,7 +151,7 @@ impl Delivery {
             }
         });
         let mut readable = pin!(self.drainer.readable(want));
-        let (lanes, commands) = (&mut self.lanes, &self.shared.commands);
+        let (lanes, commands) = (&mut self.lanes, &self.alive.0.commands);
         poll_fn(|cx: &mut Context<'_>| {
             if let Poll::Ready(settled) = lanes.poll_settled(cx) {
                 return Poll::Ready(Event::Settled(settled));
@@ -168,11 +177,14 @@ impl Delivery {
     }
 
     fn on_readable(&mut self) {
-        if self.phase == Phase::Idle {
+        let was_idle = self.phase == Phase::Idle;
+        if was_idle {
             self.gather();
         }
         self.drainer.take_sealed(usize::MAX, &mut self.runs);
+        let ready = self.tickets.next();
         self.batch_runs();
+        self.is_pressed |= !was_idle && self.tickets.next() == ready;
     }
 
     /// The interval is over, or a flush is too late (which `answer_flushes` sees by itself).
@@ -209,11 +221,12 @@ impl Delivery {
     /// Moves taken runs into the batcher and what became due into the queue.
     fn batch_runs(&mut self) {
         let mut runs = std::mem::take(&mut self.runs);
+        // All at once, so that a panic on the way leaves none of them uncounted.
+        self.alive.0.ledger.hold(runs.iter().map(|run| u64::from(run.records)).sum());
         for run in runs.drain(..) {
-            self.shared.ledger.hold(run.records.into());
             let oversize = self.batcher.push(self.item(run), &mut self.due);
             if oversize.records > 0 {
-                self.shared.ledger.settle(oversize.records, Fate::Oversize);
+                self.alive.0.ledger.settle(oversize.records, Fate::Oversize);
                 self.report(Kind::Oversize, "a record exceeds the request limit and was dropped");
             }
         }
@@ -222,8 +235,8 @@ impl Delivery {
     }
 
     fn item(&self, run: Run) -> Item {
-        let resource = self.shared.registry.resource_frame(run.tag.resource);
-        let scope = self.shared.registry.scope_frame(run.tag.scope);
+        let resource = self.alive.0.registry.resource_frame(run.tag.resource);
+        let scope = self.alive.0.registry.scope_frame(run.tag.scope);
         Item {
             resource: run.tag.resource,
             scope: run.tag.scope,
@@ -236,7 +249,14 @@ impl Delivery {
 
     fn queue_due(&mut self) {
         for batch in self.due.drain(..) {
-            self.ready.push_back((self.tickets.issue(), batch));
+            // Who waits for the last batch waits for what is added to it, too; that is harmless.
+            let merged = match self.ready.back_mut() {
+                Some((_, last)) => self.batcher.merge(last, batch),
+                None => Err(batch),
+            };
+            if let Err(batch) = merged {
+                self.ready.push_back((self.tickets.issue(), batch));
+            }
         }
     }
 
@@ -249,16 +269,26 @@ impl Delivery {
                 let started = self.lanes.start(parcel);
                 debug_assert!(started.is_ok(), "a lane was idle");
             }
-            if self.phase != Phase::Overdue || !self.lanes.has_idle() {
+            if !self.lanes.has_idle() || !self.cut_what_is_late() {
                 return;
             }
-            self.end_interval();
         }
+    }
+
+    /// Cuts what should have been cut before and found all lanes busy; false if there is nothing.
+    fn cut_what_is_late(&mut self) -> bool {
+        if self.phase == Phase::Overdue {
+            self.end_interval();
+        } else if std::mem::take(&mut self.is_pressed) {
+            self.batcher.cut_all(&mut self.due);
+            self.queue_due();
+        }
+        !self.ready.is_empty()
     }
 
     /// The request of a batch: headers of our own between slices of the pipe.
     fn payload(&self, batch: Batch) -> Payload {
-        let registry = &self.shared.registry;
+        let registry = &self.alive.0.registry;
         let resource = registry.resource_frame(batch.resource);
         let groups = batch
             .groups
@@ -269,19 +299,31 @@ impl Delivery {
     }
 
     fn settle(&mut self, settled: Settled) {
-        self.shared.ledger.settle(settled.records, settled.fate);
+        self.alive.0.ledger.settle(settled.records, settled.fate);
         self.tickets.settle(settled.ticket);
         self.drainer.reclaim();
+    }
+
+    /// Obeys `command` and those that wait behind it.
+    fn obey_all(&mut self, command: Command) {
+        self.cut_everything();
+        // No retry is waited for while somebody waits for the data.
+        self.lanes.hurry();
+        self.obey(command);
+        while let Some(command) = self.alive.0.commands.next() {
+            self.obey(command);
+        }
+        if self.flushes.len() >= PRUNE_MIN {
+            self.flushes.forget_unless(Asked::is_wanted);
+        }
     }
 
     fn obey(&mut self, command: Command) {
         match command {
             Command::Flush { deadline, asked } => {
-                self.cut_everything();
                 self.flushes.begin(self.tickets.next(), deadline, asked);
             }
             Command::Shutdown { deadline, asked } => {
-                self.cut_everything();
                 self.phase = Phase::Stopping;
                 self.stopping = Some(Stopping { deadline, asked });
             }
@@ -294,8 +336,8 @@ impl Delivery {
         let now = Instant::now();
         while let Some((asked, ending)) = self.flushes.take_ended(&self.tickets, now) {
             asked.answer(match ending {
-                Ending::Settled => Ok(self.shared.ledger.losses()),
-                Ending::TimedOut => Err(FlushError::Timeout { pending: self.shared.pending() }),
+                Ending::Settled => Ok(self.alive.0.ledger.losses()),
+                Ending::TimedOut => Err(FlushError::Timeout { pending: self.alive.0.pending() }),
             });
         }
     }
@@ -309,10 +351,10 @@ impl Delivery {
 
     /// Counts what is left, and ends.
     fn end(mut self) {
-        let losses = self.shared.ledger.losses();
+        let losses = self.alive.0.ledger.losses();
         let left = self.abandon_rest();
-        self.shared.ledger.end(Life::Stopped);
-        self.shared.commands.close();
+        self.alive.0.ledger.end(Life::Stopped);
+        self.alive.0.commands.close();
         let Some(Stopping { asked, .. }) = self.stopping.take() else { return };
         asked.answer(match left {
             0 => Ok(losses),
@@ -320,45 +362,60 @@ impl Delivery {
         });
     }
 
-    /// Settles everything that is still here as abandoned; returns how many records.
+    /// Settles everything that is still here as abandoned; returns how many records. What came in
+    /// since the last cut stays in the pipe, where it is counted as left behind.
     fn abandon_rest(&mut self) -> u64 {
-        self.cut_everything();
         let waiting = self.ready.drain(..).map(|(_, batch)| batch.records).sum::<u64>();
         let left = waiting + self.lanes.abandon();
-        self.shared.ledger.settle(left, Fate::Abandoned);
+        self.alive.0.ledger.settle(left, Fate::Abandoned);
         left
     }
 
-    /// Tells the user once in a while that the buffer is full.
-    fn report_full(&mut self) {
-        let full = self.shared.pipe.counters().full;
-        if full > self.full_reported {
-            let new = full - self.full_reported;
-            self.full_reported = full;
-            self.report(Kind::BufferFull, &format!("the buffer was full; {new} records dropped"));
+    /// Tells the user once in a while of records that never came this far.
+    fn report_refusals(&mut self) {
+        let shared = &self.alive.0;
+        let (full, unnamed) = (shared.pipe.counters().full, shared.ledger.too_many_scopes());
+        if full > self.reported.full {
+            self.report(
+                Kind::BufferFull,
+                &format!("the buffer is full: {full} records were dropped so far"),
+            );
         }
+        if unnamed > self.reported.unnamed {
+            let message = "too many different scopes or resources: name them statically";
+            self.report(Kind::TooManyScopes, message);
+        }
+        self.reported = Reported { full, unnamed };
     }
 
     fn report(&self, kind: Kind, message: &str) {
-        self.shared.diagnostics.report(kind, message, Instant::now());
+        self.alive.0.diagnostics.report(kind, message, Instant::now());
+    }
+}
+
+/// Tells everybody when the delivery ends, however it ends.
+pub(crate) struct Alive(Arc<Shared>);
+
+impl Alive {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        let Self(shared) = self;
+        let has_panicked = std::thread::panicking();
+        shared.pipe.close();
+        shared.ledger.end(if has_panicked { Life::Died } else { Life::Stopped });
+        shared.commands.close();
+        shared.end.come();
+        if has_panicked {
+            let message = "the exporter's thread panicked; nothing is delivered any more";
+            shared.diagnostics.report(Kind::Died, message, Instant::now());
+        }
     }
 }
 
 /// Records wait at most this long for company, whatever was configured: the clock can count it.
 const AGE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
-
-impl Drop for Delivery {
-    /// However the task ends, nobody waits for it any more.
-    fn drop(&mut self) {
-        self.shared.pipe.close();
-        let has_panicked = std::thread::panicking();
-        self.shared.ledger.end(if has_panicked { Life::Died } else { Life::Stopped });
-        if has_panicked {
-            self.report(
-                Kind::Died,
-                "the exporter's thread panicked; nothing is delivered any more",
-            );
-        }
-        self.shared.commands.close();
-    }
-}

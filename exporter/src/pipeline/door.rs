@@ -1,5 +1,6 @@
 //! A door: one way in for records, with a resource of its own.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -61,8 +62,12 @@ impl Door {
             return self.shared.ledger.count_closed_door();
         }
         match tag {
-            // The pipe has counted what it refuses.
-            Some(tag) => drop(self.shared.pipe.append(tag, encode)),
+            // The pipe has counted what it refuses, and a panic of the encoder, which is a bug of
+            // ours and not to end somebody's request.
+            Some(tag) => {
+                let append = || self.shared.pipe.append(tag, encode);
+                drop(catch_unwind(AssertUnwindSafe(append)));
+            }
             None => self.shared.ledger.count_too_many_scopes(),
         }
     }

@@ -66,6 +66,15 @@ impl<A> Flushes<A> {
         Self(Vec::new())
     }
 
+    /// Drops those whose caller is gone.
+    pub(crate) fn forget_unless(&mut self, is_wanted: impl Fn(&A) -> bool) {
+        self.0.retain(|flush| is_wanted(&flush.answer));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Waits for the batches numbered below `limit`.
     pub(crate) fn begin(&mut self, limit: u64, deadline: Option<Instant>, answer: A) {
         self.0.push(Waiting { limit, deadline, answer });
@@ -123,7 +132,10 @@ impl Told {
     /// A flush that began when `before` had been told has ended with these losses in `total`:
     /// what it has to tell.
     pub(crate) fn tell(&self, before: Losses, total: Losses) -> Losses {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = total;
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A flush that ended earlier may come to tell later.
+        told.rejected = told.rejected.max(total.rejected);
+        told.dropped = told.dropped.max(total.dropped);
         total.since(before)
     }
 }
@@ -176,7 +188,8 @@ mod tests {
         let lost = Losses { rejected: 2, dropped: 5 };
         let (first, second) = (told.so_far(), told.so_far());
         assert_eq!(told.tell(first, lost), lost);
-        assert_eq!(told.tell(second, lost), lost);
+        let fewer = Losses { rejected: 2, dropped: 3 };
+        assert_eq!(told.tell(second, fewer), fewer);
         assert!(told.tell(told.so_far(), lost).is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! Lanes: each delivers one batch at a time over a connection of its own, until its fate is known.
 
 use std::cell::Cell;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -39,9 +39,13 @@ pub(crate) struct Destination {
     pub(crate) timeout: Option<Duration>,
     /// The peer asked all of us to wait until then.
     paused_until: Cell<Option<Instant>>,
-    /// An attempt failed and none has succeeded since.
-    failing: Cell<bool>,
+    /// An attempt failed and none has succeeded since; whether the user was told.
+    failing: Cell<Option<IsTold>>,
+    /// How often somebody has asked for everything to be delivered now.
+    hurries: Cell<u64>,
 }
+
+type IsTold = bool;
 
 /// A fixed number of lanes. A lane that was never needed has opened no connection.
 pub(crate) struct Lanes {
@@ -56,34 +60,51 @@ enum Lane {
 
 impl Destination {
     pub(crate) fn new(shared: Arc<Shared>, policy: Policy, timeout: Option<Duration>) -> Self {
-        let (paused_until, failing) = (Cell::new(None), Cell::new(false));
-        Self { shared, policy, timeout, paused_until, failing }
+        let (paused_until, failing) = (Cell::new(None), Cell::new(None));
+        Self { shared, policy, timeout, paused_until, failing, hurries: Cell::new(0) }
     }
 
-    /// Tells the user, at the first failure and again at the recovery.
     fn failed(&self, why: &Failure) {
-        self.failing.set(true);
-        self.report(Kind::ExportFailing, &why.to_string());
+        let is_told = self.report(Kind::ExportFailing, &why.to_string());
+        self.failing.set(Some(is_told || self.failing.get() == Some(true)));
     }
 
     fn succeeded(&self, warning: Option<&str>) {
-        if self.failing.replace(false) {
-            self.report(Kind::ExportRecovered, "the collector takes data again");
+        // Who was told of the failure is told of its end, however soon after another one.
+        if self.failing.take() == Some(true) {
+            self.shared.diagnostics.tell(Kind::ExportRecovered, "the collector takes data again");
         }
         if let Some(warning) = warning {
             self.report(Kind::PartialSuccess, warning);
         }
     }
 
-    fn report(&self, kind: Kind, message: &str) {
-        self.shared.diagnostics.report(kind, message, Instant::now());
+    fn report(&self, kind: Kind, message: &str) -> IsTold {
+        self.shared.diagnostics.report(kind, message, Instant::now())
     }
 
-    /// Waits as long as the peer has asked everybody to wait.
-    async fn wait_until_open(&self) {
+    /// Waits as long as the peer has asked everybody to wait. False if that is longer than
+    /// `backoff` allows.
+    async fn wait_until_open(&self, backoff: Option<&Backoff>) -> bool {
         while let Some(at) = self.paused_until.get().filter(|at| *at > Instant::now()) {
+            if backoff.is_some_and(|backoff| !backoff.allows_until(at)) {
+                return false;
+            }
             sleep_until(at).await;
         }
+        true
+    }
+
+    /// Waits until `at`, or until somebody is in a hurry.
+    async fn back_off(&self, at: Instant) {
+        let before = self.hurries.get();
+        let mut sleep = pin!(sleep_until(at));
+        // Nobody wakes this for a hurry: whoever is in one polls all lanes afterwards.
+        poll_fn(|cx| match self.hurries.get() == before {
+            true => sleep.as_mut().poll(cx),
+            false => Poll::Ready(()),
+        })
+        .await;
     }
 
     fn pause(&self, until: Instant) {
@@ -132,6 +153,12 @@ impl Lanes {
         Poll::Pending
     }
 
+    /// Ends all pauses that no peer has asked for, once the lanes are polled again.
+    pub(crate) fn hurry(&self) {
+        let hurries = &self.destination.hurries;
+        hurries.set(hurries.get() + 1);
+    }
+
     /// Gives up what is under way; returns how many records that were.
     pub(crate) fn abandon(&mut self) -> u64 {
         let busy = self.lanes.drain(..).map(|lane| match lane {
@@ -154,14 +181,14 @@ async fn deliver(
 }
 
 async fn send(client: &mut Client, payload: &Payload, destination: &Destination) -> Fate {
-    destination.wait_until_open().await;
+    // What another request was told counts for this one too, but not against its budget.
+    destination.wait_until_open(None).await;
     let mut backoff = Backoff::new(destination.policy, Instant::now());
     let mut is_retry = false;
     loop {
-        destination.shared.ledger.count_request(is_retry);
+        let outcome = attempt(client, payload, destination, is_retry).await;
         is_retry = true;
-        let deadline = destination.timeout.and_then(|limit| Instant::now().checked_add(limit));
-        let (not_before, why) = match client.attempt(payload, deadline).await {
+        let (not_before, why) = match outcome {
             Outcome::Delivered { rejected, warning } => {
                 destination.succeeded(warning.as_deref());
                 return Fate::Delivered { rejected };
@@ -173,19 +200,37 @@ async fn send(client: &mut Client, payload: &Payload, destination: &Destination)
             Outcome::Retry { not_before, why } => (not_before, why),
         };
         destination.failed(&why);
-        let now = Instant::now();
-        match backoff.next(now, not_before, fastrand::u32(..)) {
-            Decision::GiveUp => {
-                destination.report(Kind::RetriesExhausted, &why.to_string());
-                return Fate::Exhausted;
-            }
-            Decision::RetryAt(at) => {
-                if let Some(until) = not_before.and_then(|pause| now.checked_add(pause)) {
-                    destination.pause(until);
-                }
-                sleep_until(at).await;
-            }
+        if !wait_for_retry(destination, &mut backoff, not_before).await {
+            destination.report(Kind::RetriesExhausted, &why.to_string());
+            return Fate::Exhausted;
         }
-        destination.wait_until_open().await;
     }
+}
+
+async fn attempt(
+    client: &mut Client,
+    payload: &Payload,
+    destination: &Destination,
+    is_retry: bool,
+) -> Outcome {
+    destination.shared.ledger.count_request(is_retry);
+    let deadline = destination.timeout.and_then(|limit| Instant::now().checked_add(limit));
+    client.attempt(payload, deadline).await
+}
+
+/// Waits for the time of the next attempt; false if there is none.
+async fn wait_for_retry(
+    destination: &Destination,
+    backoff: &mut Backoff,
+    not_before: Option<Duration>,
+) -> bool {
+    let now = Instant::now();
+    let Decision::RetryAt(at) = backoff.next(now, not_before, fastrand::u32(..)) else {
+        return false;
+    };
+    if let Some(until) = not_before.and_then(|pause| now.checked_add(pause)) {
+        destination.pause(until);
+    }
+    destination.back_off(at).await;
+    destination.wait_until_open(Some(backoff)).await
 }

@@ -144,7 +144,11 @@ impl Ledger {
         Losses { rejected: load(&self.rejected), dropped: dropped.into_iter().map(load).sum() }
     }
 
-    pub(crate) fn held(&self) -> u64 {
+    pub(crate) fn too_many_scopes(&self) -> u64 {
+        load(&self.too_many_scopes)
+    }
+
+    fn held(&self) -> u64 {
         load(&self.held)
     }
 
@@ -189,7 +193,8 @@ impl Ledger {
             }
             Life::Stopped => {
                 dropped.after_shutdown += pipe.closed;
-                dropped.shutdown += pipe.left_behind();
+                // Held is what a delivery that was cut off had in its hands.
+                dropped.shutdown += pipe.left_behind() + self.held();
             }
             Life::Running | Life::Stopping => dropped.after_shutdown += pipe.closed,
         }

@@ -1,6 +1,7 @@
 //! One answer, from the exporter thread to a caller that waits for it as a thread or as a future.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -53,6 +54,11 @@ enum State<T> {
 }
 
 impl<T> Asked<T> {
+    /// Whether anybody still waits.
+    pub(crate) fn is_wanted(&self) -> bool {
+        Arc::strong_count(&self.slot) > 1
+    }
+
     /// Answers.
     pub(crate) fn answer(self, value: T) {
         self.slot.close(State::Answered(value));
@@ -118,7 +124,8 @@ impl<T> Slot<T> {
         drop(state);
         self.changed.notify_all();
         if let Some(waker) = waker {
-            waker.wake();
+            // It is somebody else's code; its panic is not to end the delivery.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
     }
 }
@@ -149,6 +156,31 @@ mod tests {
         assert_eq!(answer.wait_until(None), Waited::Abandoned);
         let (_asked, answer) = reply::<()>();
         assert_eq!(answer.wait_until(Some(Instant::now())), Waited::TimedOut);
+    }
+
+    #[test]
+    fn it_is_known_whether_anybody_waits() {
+        let (asked, answer) = reply::<()>();
+        assert!(asked.is_wanted());
+        drop(answer);
+        assert!(!asked.is_wanted());
+    }
+
+    #[test]
+    fn a_waker_that_panics_harms_nobody() {
+        struct Panics;
+        impl std::task::Wake for Panics {
+            fn wake(self: Arc<Self>) {
+                panic!("a waker's bug");
+            }
+        }
+        let (asked, answer) = reply();
+        let mut answer = std::pin::pin!(answer);
+        let waker = Waker::from(Arc::new(Panics));
+        assert!(answer.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        asked.answer(1);
+        let polled = answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(polled, Poll::Ready(Some(1)));
     }
 
     #[test]

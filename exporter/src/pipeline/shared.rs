@@ -1,7 +1,8 @@
 //! What the handle, the doors and the exporter thread share.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -25,11 +26,28 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     pub(crate) commands: Commands,
     pub(crate) diagnostics: Diagnostics,
-    pub(crate) driver: driver::Report,
+    pub(crate) driver: DriverReport,
     /// The exporter's thread.
     pub(crate) thread: ThreadId,
+    /// Where that thread is: a forked child has none of it.
+    pub(crate) process: AtomicU32,
+    pub(crate) end: End,
     /// The losses that the program was told of through a handle.
     pub(crate) told: Told,
+}
+
+/// Which driver runs, in the words of `Stats`.
+#[derive(Debug)]
+pub(crate) struct DriverReport {
+    pub(crate) name: &'static str,
+    pub(crate) reason: Option<Arc<str>>,
+}
+
+/// The end of the delivery, for those who wait for it.
+#[derive(Debug, Default)]
+pub(crate) struct End {
+    has_come: Mutex<bool>,
+    came: Condvar,
 }
 
 /// What a handle asks of the exporter thread.
@@ -48,12 +66,12 @@ pub(crate) enum Command {
 #[derive(Debug, Default)]
 pub(crate) struct Commands(Mutex<Queue>);
 
-/// At most this many commands wait at once; a further one is answered at once, with an error.
-pub(crate) const COMMANDS_MAX: usize = 1024;
-
 #[derive(Debug, Default)]
 struct Queue {
+    /// As many as there are callers who wait, and at most as many again whose callers are gone.
     waiting: VecDeque<Command>,
+    /// How long the queue gets before commands without a caller are dropped.
+    prune_at: usize,
     waker: Option<Waker>,
     /// Nobody will take commands any more.
     closed: bool,
@@ -63,10 +81,7 @@ impl Shared {
     /// Delivers everything that was accepted so far, by `deadline`; blocks this thread. `told`
     /// are the losses that this caller was told of.
     pub(crate) fn flush(&self, deadline: Option<Instant>, told: &Told) -> Result<(), FlushError> {
-        if self.is_exporter_thread() {
-            // It cannot wait for itself: a diagnostic handler called us.
-            return Err(FlushError::Timeout { pending: self.pending() });
-        }
+        self.check_flush()?;
         let before = told.so_far();
         match self.ask_flush(deadline).wait_until(with_grace(deadline)) {
             Waited::Answered(result) => flushed(told.tell(before, result?)),
@@ -81,9 +96,9 @@ impl Shared {
         deadline: Option<Instant>,
     ) -> impl Future<Output = Result<(), FlushError>> + Send + 'static {
         let before = self.told.so_far();
-        let answer = self.ask_flush(deadline);
+        let asked = self.check_flush().map(|()| self.ask_flush(deadline));
         async move {
-            match answer.await {
+            match asked?.await {
                 Some(result) => flushed(self.told.tell(before, result?)),
                 None => Err(self.flush_unanswered()),
             }
@@ -121,6 +136,18 @@ impl Shared {
         }
     }
 
+    /// Whether a flush can be waited for here.
+    fn check_flush(&self) -> Result<(), FlushError> {
+        if self.is_forked() {
+            return Err(FlushError::Forked);
+        }
+        if self.is_exporter_thread() {
+            // It cannot wait for itself: a diagnostic handler called us.
+            return Err(FlushError::Timeout { pending: self.pending() });
+        }
+        Ok(())
+    }
+
     fn ask_flush(&self, deadline: Option<Instant>) -> Answer<Result<Losses, FlushError>> {
         let (asked, answer) = reply();
         self.commands.send(Command::Flush { deadline, asked });
@@ -132,6 +159,9 @@ impl Shared {
         &self,
         deadline: Option<Instant>,
     ) -> Result<Answer<Result<Losses, ShutdownError>>, ShutdownError> {
+        if self.is_forked() {
+            return Err(ShutdownError::Forked);
+        }
         if !self.ledger.begin_stopping() {
             return Err(self.shutdown_unanswered());
         }
@@ -152,6 +182,11 @@ impl Shared {
     /// Records accepted whose fate is open.
     pub(crate) fn pending(&self) -> u64 {
         self.ledger.in_flight(&self.pipe.counters())
+    }
+
+    /// Whether this process is a fork of the exporter's: its thread is not here.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.process.load(Ordering::Relaxed) != std::process::id()
     }
 
     pub(crate) fn is_exporter_thread(&self) -> bool {
@@ -178,8 +213,8 @@ impl Shared {
             in_flight: ledger.in_flight(&pipe),
             requests: ledger.requests(),
             retries: ledger.retries(),
-            driver: driver_name(self.driver.kind),
-            driver_reason: self.driver.reason.as_deref().map(Arc::from),
+            driver: self.driver.name,
+            driver_reason: self.driver.reason.clone(),
         }
     }
 }
@@ -202,15 +237,39 @@ fn with_grace(deadline: Option<Instant>) -> Option<Instant> {
     deadline.and_then(|at| at.checked_add(GRACE))
 }
 
-/// The exporter's thread answers at the deadline, and ends right after a shutdown; this is what
-/// the scheduler of a busy machine may need to run it. Past it the caller is told without it.
-pub(crate) const GRACE: Duration = Duration::from_millis(100);
+impl From<&driver::Report> for DriverReport {
+    fn from(report: &driver::Report) -> Self {
+        let name = match report.kind {
+            driver::Kind::Uring => "uring",
+            driver::Kind::Epoll => "epoll",
+            _ => "other",
+        };
+        Self { name, reason: report.reason.as_deref().map(Arc::from) }
+    }
+}
 
-fn driver_name(kind: driver::Kind) -> &'static str {
-    match kind {
-        driver::Kind::Uring => "uring",
-        driver::Kind::Epoll => "epoll",
-        _ => "other",
+impl End {
+    /// The delivery has ended.
+    pub(crate) fn come(&self) {
+        *self.has_come.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.came.notify_all();
+    }
+
+    /// Waits for it, at most for `limit`.
+    pub(crate) fn wait(&self, limit: Duration) {
+        let has_come = self.has_come.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whether it came in time makes no difference to who waits.
+        drop(self.came.wait_timeout_while(has_come, limit, |has_come| !*has_come));
+    }
+}
+
+impl Command {
+    /// Whether anybody waits for what comes of it.
+    fn is_wanted(&self) -> bool {
+        match self {
+            Self::Flush { asked, .. } => asked.is_wanted(),
+            _ => true,
+        }
     }
 }
 
@@ -218,8 +277,12 @@ impl Commands {
     /// Queues `command`, or drops it, which answers it, if nobody will take it.
     pub(crate) fn send(&self, command: Command) {
         let mut queue = self.lock();
-        if queue.closed || queue.waiting.len() >= COMMANDS_MAX {
+        if queue.closed {
             return;
+        }
+        if queue.waiting.len() >= queue.prune_at.max(PRUNE_MIN) {
+            queue.waiting.retain(Command::is_wanted);
+            queue.prune_at = 2 * queue.waiting.len();
         }
         queue.waiting.push_back(command);
         let waker = queue.waker.take();
@@ -227,6 +290,11 @@ impl Commands {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// The next command, if there is one.
+    pub(crate) fn next(&self) -> Option<Command> {
+        self.lock().waiting.pop_front()
     }
 
     /// The next command; if there is none, `cx` is woken by the next.
@@ -253,3 +321,10 @@ impl Commands {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The exporter's thread answers at the deadline, and ends right after a shutdown; this is what
+/// the scheduler of a busy machine may need to run it. Past it the caller is told without it.
+pub(crate) const GRACE: Duration = Duration::from_millis(100);
+
+/// Commands and flushes without a caller are not looked for below this many.
+pub(crate) const PRUNE_MIN: usize = 1024;

@@ -53,22 +53,18 @@ impl SpanProcessor {
         Self { door: Door::open(exporter.shared()), _exporter: exporter.clone() }
     }
 
-    /// The tag of a scope: from this thread's cache if the scope is the last one it used.
+    /// The tag of a scope: from this thread's cache if it is one of the last that it used.
     #[inline]
     fn tag(&self, scope: &InstrumentationScope) -> Option<Tag> {
-        let door = self.door.id();
-        LAST_SCOPE
-            .try_with(|last| {
-                let mut last = last.try_borrow_mut().ok()?;
-                if let Some(hit) = last.as_ref().filter(|last| last.is(door, scope)) {
-                    return Some(hit.tag);
-                }
-                let tag = self.door.tag(encode_scope(scope))?;
-                *last = Some(LastScope { door, scope: scope.clone(), tag });
-                Some(tag)
-            })
-            // The thread's locals are gone: it ends one of its last spans.
-            .unwrap_or_else(|_| self.door.tag(encode_scope(scope)))
+        let known = SCOPES.try_with(|scopes| {
+            // It is borrowed if an allocator ends spans; gone if the thread ends its last ones.
+            let mut scopes = scopes.try_borrow_mut().ok()?;
+            Some(scopes.tag(self.door.id(), scope, || self.door.tag(encode_scope(scope))))
+        });
+        match known {
+            Ok(Some(tag)) => tag,
+            Ok(None) | Err(_) => self.door.tag(encode_scope(scope)),
+        }
     }
 }
 
@@ -103,29 +99,66 @@ impl opentelemetry_sdk::trace::SpanProcessor for SpanProcessor {
 /// (`OTEL_BSP_EXPORT_TIMEOUT`, 30 s by default).
 pub const FLUSH_LIMIT: Duration = Duration::from_secs(30);
 
-/// The scope that a thread used last, and its tag.
-struct LastScope {
+/// The scopes that a thread used last and their tags, the very last one in front.
+struct Scopes(Vec<KnownScope>);
+
+struct KnownScope {
     door: u64,
     scope: InstrumentationScope,
     tag: Tag,
 }
 
-impl LastScope {
+/// Scopes that a thread remembers: the libraries that a request passes through, with room.
+const SCOPES_MAX: usize = 16;
+
+impl Scopes {
+    #[inline]
+    fn tag(
+        &mut self,
+        door: u64,
+        scope: &InstrumentationScope,
+        look_up: impl FnOnce() -> Option<Tag>,
+    ) -> Option<Tag> {
+        match self.0.first() {
+            Some(last) if last.is(door, scope) => Some(last.tag),
+            _ => self.search(door, scope, look_up),
+        }
+    }
+
+    fn search(
+        &mut self,
+        door: u64,
+        scope: &InstrumentationScope,
+        look_up: impl FnOnce() -> Option<Tag>,
+    ) -> Option<Tag> {
+        if let Some(at) = self.0.iter().position(|known| known.is(door, scope)) {
+            self.0[..=at].rotate_right(1);
+            return Some(self.0[0].tag);
+        }
+        let tag = look_up()?;
+        self.0.truncate(SCOPES_MAX - 1);
+        self.0.insert(0, KnownScope { door, scope: scope.clone(), tag });
+        Some(tag)
+    }
+}
+
+impl KnownScope {
     /// Compares the full identity: name, version, schema url and attributes.
+    #[inline]
     fn is(&self, door: u64, scope: &InstrumentationScope) -> bool {
         self.door == door && self.scope == *scope
     }
 }
 
 thread_local! {
-    static LAST_SCOPE: RefCell<Option<LastScope>> = const { RefCell::new(None) };
+    static SCOPES: RefCell<Scopes> = const { RefCell::new(Scopes(Vec::new())) };
 }
 
 fn sdk_result(result: Result<(), FlushError>, limit: Duration) -> OTelSdkResult {
     match result {
         Ok(()) => Ok(()),
         Err(FlushError::Timeout { .. }) => Err(OTelSdkError::Timeout(limit)),
-        Err(FlushError::ShutDown) => Err(OTelSdkError::AlreadyShutdown),
+        Err(FlushError::ShutDown | FlushError::Forked) => Err(OTelSdkError::AlreadyShutdown),
         Err(error) => Err(OTelSdkError::InternalFailure(error.to_string())),
     }
 }
