@@ -117,18 +117,15 @@ impl Batcher {
         due.append(&mut self.open);
     }
 
-    /// Whether anything waits.
-    pub(crate) fn has_open(&self) -> bool {
-        !self.open.is_empty()
-    }
-
-    /// Adds the records of `more` to `batch` if one request may hold both and was not full yet;
-    /// gives them back otherwise.
+    /// Adds the records of `more` to `batch` if one request may hold both, gives them back
+    /// otherwise. The request may be up to twice the target: that is still less to send than the
+    /// head of another.
     pub(crate) fn merge(&self, batch: &mut Batch, more: Batch) -> Result<(), Batch> {
         let request_bytes = batch.request_bytes.saturating_add(more.request_bytes);
         let records = batch.records + more.records;
         let fits = batch.resource == more.resource
-            && request_bytes <= self.limits.target_bytes
+            && request_bytes <= self.limits.target_bytes.saturating_mul(2)
+            && request_bytes <= self.limits.request_bytes_max
             && self.limits.records_max.is_none_or(|max| records <= max);
         if !fits {
             return Err(more);

@@ -163,6 +163,104 @@ fn a_panic_of_the_exporter_thread_is_told_at_once_and_the_data_is_counted() {
 }
 
 #[test]
+fn a_panic_with_batches_under_way_counts_them_all() {
+    let collector = Collector::scripted(|_| Reply::Stall);
+    let exporter = builder(&collector.endpoint()).0.build().unwrap();
+    let provider = provider(&exporter, "service");
+    end_spans(&provider, 5);
+    assert!(exporter.flush(Duration::ZERO).is_err());
+    collector.wait_for_requests(1);
+    end_spans(&provider, 3);
+    exporter.inject_panic();
+    assert_eq!(exporter.flush(LONG), Err(FlushError::Dead));
+    let stats = exporter.stats();
+    assert_eq!(stats.dropped.exporter_died, 8);
+    assert_balanced(&stats, 8);
+}
+
+#[test]
+fn a_shutdown_that_is_cut_off_in_the_middle_of_a_request_counts_it() {
+    let collector = Collector::scripted(|_| Reply::Stall);
+    let exporter = builder(&collector.endpoint()).0.build().unwrap();
+    let provider = provider(&exporter, "service");
+    end_spans(&provider, 5);
+    assert!(exporter.flush(Duration::ZERO).is_err());
+    collector.wait_for_requests(1);
+    let ended = exporter.shutdown(Duration::ZERO);
+    assert_eq!(ended, Err(ShutdownError::Timeout { left: 5 }));
+    assert_eq!(exporter.stats().dropped.shutdown, 5);
+    assert_balanced(&exporter.stats(), 5);
+}
+
+#[test]
+fn a_retry_budget_that_runs_out_is_a_counted_drop() {
+    let (builder, diagnostics) = builder(&format!("http://{}", dead_address()));
+    let exporter = builder.retry_budget(Duration::from_millis(100)).build().unwrap();
+    let provider = provider(&exporter, "service");
+    end_spans(&provider, 4);
+    assert_eq!(exporter.flush(LONG), Err(FlushError::Lost { dropped: 4, rejected: 0 }));
+    let stats = exporter.stats();
+    assert_eq!(stats.dropped.retries_exhausted, 4);
+    assert!(stats.retries >= 1, "{stats:?}");
+    assert_balanced(&stats, 4);
+    assert_eq!(diagnostics.of_kind("RetriesExhausted").len(), 1);
+}
+
+#[test]
+fn a_shutdown_does_not_sit_out_a_pause_between_attempts() {
+    let mut collector = Collector::start();
+    let address = collector.address();
+    let exporter = builder(&collector.endpoint())
+        .0
+        .retry_backoff(Duration::from_secs(3600), Duration::from_secs(3600))
+        .retry_budget(Duration::MAX)
+        .build()
+        .unwrap();
+    let provider = provider(&exporter, "service");
+    collector.stop();
+    end_spans(&provider, 5);
+    assert!(exporter.flush(Duration::from_millis(100)).is_err());
+    let collector = Collector::restarted(address, |_| Reply::Accept);
+    assert_eq!(exporter.shutdown(LONG), Ok(()));
+    assert_eq!(collector.ids().len(), 5);
+}
+
+#[test]
+fn flushes_during_an_outage_do_not_cut_the_data_into_crumbs() {
+    let mut collector = Collector::start();
+    let address = collector.address();
+    let exporter = builder(&collector.endpoint()).0.in_flight(1).build().unwrap();
+    let provider = provider(&exporter, "service");
+    collector.stop();
+    for _ in 0..50 {
+        end_spans(&provider, 1);
+        assert!(exporter.flush(Duration::ZERO).is_err());
+    }
+    let collector = Collector::restarted(address, |_| Reply::Accept);
+    exporter.flush(LONG).unwrap();
+    assert_eq!(collector.ids().len(), 50);
+    assert!(collector.requests() <= 3, "{} requests", collector.requests());
+}
+
+#[test]
+fn a_collector_killed_in_the_middle_of_a_request_gets_it_again() {
+    for io in DRIVERS {
+        let mut collector = Collector::scripted(|_| Reply::Stall);
+        let address = collector.address();
+        let exporter = builder(&collector.endpoint()).0.io(io).build().unwrap();
+        let provider = provider(&exporter, "service");
+        let ended = end_spans(&provider, 20);
+        assert!(exporter.flush(Duration::ZERO).is_err());
+        collector.wait_for_requests(1);
+        collector.stop();
+        let collector = Collector::restarted(address, |_| Reply::Accept);
+        exporter.flush(LONG).unwrap();
+        assert_eq!(collector.ids().len(), ended.len());
+        assert_eq!(exporter.stats().delivered, 20);
+    }
+}
+
+#[test]
 fn a_diagnostic_handler_that_panics_harms_nobody() {
     let collector = Collector::scripted(|request| match request {
         0 => Reply::Refuse(400, "", Vec::new()),

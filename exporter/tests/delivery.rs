@@ -15,8 +15,8 @@ use opentelemetry_sdk::trace::{
 };
 use spanwire::otel_0_33::SpanProcessor;
 
-use support::Collector;
 use support::otel::{DRIVERS, LONG, assert_balanced, builder, end_spans, provider};
+use support::{Collector, Reply};
 
 #[test]
 fn every_span_arrives_exactly_once_over_both_drivers() {
@@ -292,4 +292,88 @@ fn configured_headers_and_our_own_user_agent_are_sent() {
     assert!(head.contains("x-api-key: secret\r\n"), "{head}");
     assert!(head.contains("content-type: application/x-protobuf\r\n"), "{head}");
     assert!(head.contains("user-agent: spanwire/"), "{head}");
+}
+
+#[test]
+fn two_scopes_that_alternate_need_no_more_room_than_one() {
+    let refused = |scopes: &[&'static str]| {
+        let exporter = builder("http://127.0.0.1:1").0.build().unwrap();
+        let provider = provider(&exporter, "service");
+        let tracers: Vec<_> = scopes.iter().map(|scope| provider.tracer(*scope)).collect();
+        for tracer in tracers.iter().cycle().take(40_000) {
+            let padding = KeyValue::new("padding", "x".repeat(200));
+            tracer.span_builder("span").with_attributes([padding]).start(tracer).end();
+        }
+        let refused = exporter.stats().dropped.queue_full;
+        assert!(exporter.shutdown(Duration::ZERO).is_err());
+        refused
+    };
+    assert_eq!((refused(&["one"]), refused(&["one", "two"])), (0, 0));
+}
+
+#[test]
+fn a_small_buffer_is_emptied_before_it_is_full_whatever_the_batch() {
+    let collector = Collector::start();
+    let exporter = builder(&collector.endpoint())
+        .0
+        .buffer_bytes(1 << 20)
+        .batch_bytes(64 << 20)
+        .batch_age(Duration::from_secs(3600))
+        .build()
+        .unwrap();
+    let provider = provider(&exporter, "service");
+    let mut emitted = 0;
+    // Several times what fits, without a flush.
+    for round in 1..=20 {
+        emitted += end_spans(&provider, 2_000).len();
+        collector.wait_for_requests(round / 4);
+    }
+    exporter.flush(LONG).unwrap();
+    assert_balanced(&exporter.stats(), emitted);
+    assert_eq!(exporter.stats().dropped.total(), 0);
+}
+
+#[test]
+fn requests_share_a_connection_and_concurrent_ones_do_not() {
+    let collector = Collector::start();
+    let exporter = builder(&collector.endpoint()).0.build().unwrap();
+    let provider = provider(&exporter, "service");
+    for _ in 0..5 {
+        end_spans(&provider, 1);
+        exporter.flush(LONG).unwrap();
+    }
+    assert_eq!((collector.requests(), collector.connections()), (5, 1));
+}
+
+#[test]
+fn as_many_requests_are_in_flight_as_configured() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let collector = Collector::concurrent(move |_| {
+        let _ = held.lock().unwrap().recv();
+        Reply::Accept
+    });
+    let exporter = builder(&collector.endpoint()).0.in_flight(3).batch_records(1).build().unwrap();
+    let provider = provider(&exporter, "service");
+    end_spans(&provider, 5);
+    assert!(exporter.flush(Duration::ZERO).is_err());
+    collector.wait_for_requests_begun(3);
+    (0..5).for_each(|_| release.send(()).unwrap());
+    exporter.flush(LONG).unwrap();
+    assert_eq!((collector.requests(), collector.connections()), (5, 3));
+}
+
+#[test]
+fn a_span_above_the_request_limit_is_a_counted_drop() {
+    let collector = Collector::start();
+    let exporter = builder(&collector.endpoint()).0.request_bytes_max(1 << 10).build().unwrap();
+    let provider = provider(&exporter, "service");
+    let tracer = provider.tracer("test");
+    let large = KeyValue::new("large", "x".repeat(2 << 10));
+    tracer.span_builder("large").with_attributes([large]).start(&tracer).end();
+    end_spans(&provider, 1);
+    assert!(exporter.flush(LONG).is_err());
+    assert_eq!(exporter.stats().dropped.oversize, 1);
+    assert_balanced(&exporter.stats(), 2);
+    assert_eq!(collector.spans().len(), 1);
 }

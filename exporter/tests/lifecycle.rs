@@ -8,7 +8,7 @@ use opentelemetry_sdk::error::OTelSdkError;
 use spanwire::{FlushError, ShutdownError};
 
 use support::otel::{LONG, assert_balanced, builder, end_spans, provider};
-use support::{Collector, dead_address};
+use support::{Collector, Reply, dead_address};
 
 #[test]
 fn shutdown_delivers_what_is_buffered_and_counts_what_comes_after() {
@@ -94,11 +94,12 @@ fn a_tokio_runtime_with_one_worker_can_block_on_a_flush() {
 #[test]
 fn flush_as_a_future_keeps_its_deadline_without_any_runtimes_timer() {
     let exporter = builder(&format!("http://{}", dead_address())).0.build().unwrap();
-    end_spans(&provider(&exporter, "service"), 3);
+    let provider = provider(&exporter, "service");
+    end_spans(&provider, 3);
     let flush = exporter.flush_async(Duration::from_millis(50));
-    let flushed = futures_block_on(flush);
+    let flushed = block_on(flush);
     assert_eq!(flushed, Err(FlushError::Timeout { pending: 3 }));
-    let ended = futures_block_on(exporter.shutdown_async(Duration::ZERO));
+    let ended = block_on(exporter.shutdown_async(Duration::ZERO));
     assert_eq!(ended, Err(ShutdownError::Timeout { left: 3 }));
 }
 
@@ -122,6 +123,81 @@ fn concurrent_flushes_all_succeed() {
 }
 
 #[test]
+fn a_second_shutdown_leaves_the_first_alone() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let collector = Collector::scripted(move |_| {
+        let _ = held.recv();
+        Reply::Accept
+    });
+    let exporter = builder(&collector.endpoint()).0.build().unwrap();
+    let provider = provider(&exporter, "service");
+    end_spans(&provider, 10);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| exporter.shutdown(LONG));
+        collector.wait_for_requests_begun(1);
+        assert_eq!(exporter.shutdown(LONG), Err(ShutdownError::AlreadyShutDown));
+        release.send(()).unwrap();
+        assert_eq!(first.join().unwrap(), Ok(()));
+    });
+    assert_eq!(collector.ids().len(), 10);
+    assert_balanced(&exporter.stats(), 10);
+}
+
+#[test]
+fn a_shutdown_as_a_future_outlives_the_last_handle() {
+    let collector = Collector::start();
+    let exporter = builder(&collector.endpoint()).0.build().unwrap();
+    let provider = provider(&exporter, "service");
+    end_spans(&provider, 10);
+    let shutdown = exporter.shutdown_async(LONG);
+    drop(provider);
+    drop(exporter);
+    assert_eq!(block_on(shutdown), Ok(()));
+    assert_eq!(collector.ids().len(), 10);
+}
+
+#[test]
+fn a_shutdown_whose_future_is_dropped_is_finished_by_the_last_handle() {
+    let collector = Collector::start();
+    let exporter = builder(&collector.endpoint()).0.build().unwrap();
+    let provider = provider(&exporter, "service");
+    end_spans(&provider, 10);
+    drop(exporter.shutdown_async(LONG));
+    drop(provider);
+    drop(exporter);
+    assert_eq!(collector.ids().len(), 10);
+}
+
+#[test]
+fn thousands_of_flushes_at_once_succeed_and_hold_up_no_shutdown() {
+    let collector = Collector::start();
+    let exporter = builder(&collector.endpoint()).0.build().unwrap();
+    let provider = provider(&exporter, "service");
+    end_spans(&provider, 10);
+    let kept: Vec<_> = (0..5_000).map(|_| exporter.flush_async(LONG)).collect();
+    (0..5_000).for_each(|_| drop(exporter.flush_async(LONG)));
+    assert_eq!(exporter.shutdown(LONG), Ok(()));
+    for flush in kept {
+        let flushed = block_on(flush);
+        // Those that the shutdown overtook were not answered, though all is delivered.
+        assert!(matches!(flushed, Ok(()) | Err(FlushError::ShutDown)), "{flushed:?}");
+    }
+    assert_eq!(collector.ids().len(), 10);
+    assert_balanced(&exporter.stats(), 10);
+}
+
+#[test]
+fn a_forked_child_is_told_at_once_and_waits_for_nothing() {
+    let collector = Collector::start();
+    let exporter = builder(&collector.endpoint()).0.build().unwrap();
+    let provider = provider(&exporter, "service");
+    exporter.inject_fork();
+    end_spans(&provider, 2);
+    assert_eq!(exporter.flush(Duration::MAX), Err(FlushError::Forked));
+    assert_eq!(exporter.shutdown(Duration::MAX), Err(ShutdownError::Forked));
+}
+
+#[test]
 fn a_handler_may_call_the_exporter_that_called_it() {
     let (send, receive) = std::sync::mpsc::channel();
     let cell = std::sync::Arc::new(std::sync::OnceLock::<spanwire::Exporter>::new());
@@ -136,7 +212,8 @@ fn a_handler_may_call_the_exporter_that_called_it() {
         .build()
         .unwrap();
     cell.set(exporter.clone()).unwrap();
-    end_spans(&provider(&exporter, "service"), 1);
+    let provider = provider(&exporter, "service");
+    end_spans(&provider, 1);
     assert!(exporter.flush(Duration::from_millis(100)).is_err());
     let from_handler = receive.recv().unwrap();
     assert_eq!(from_handler, Err(FlushError::Timeout { pending: 1 }));
@@ -144,7 +221,7 @@ fn a_handler_may_call_the_exporter_that_called_it() {
 }
 
 /// The smallest executor: proves that the future needs no other.
-fn futures_block_on<F: Future>(future: F) -> F::Output {
+fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(std::thread::Thread);
     impl std::task::Wake for Unpark {
         fn wake(self: std::sync::Arc<Self>) {

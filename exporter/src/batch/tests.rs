@@ -118,7 +118,8 @@ fn batches_that_one_request_may_hold_are_merged_and_others_are_not() {
     assert_eq!((all_ids(&batch), batch.records), (vec![1, 2, 3], 3));
     assert_eq!(batch.groups.len(), 2);
     let full = batch.clone();
-    batcher = Batcher::new(Limits { target_bytes: batch.request_bytes, ..Limits::default() });
+    let target_bytes = batch.request_bytes - 1;
+    batcher = Batcher::new(Limits { target_bytes, ..Limits::default() });
     assert!(batcher.merge(&mut batch, full).is_err());
 }
 

@@ -47,7 +47,7 @@ pub(crate) struct Delivery {
     flushes: Flushes<Asked<Result<Losses, FlushError>>>,
     stopping: Option<Stopping>,
     phase: Phase,
-    /// So many chunks were sealed that the pool may run dry, and yet no batch was full.
+    /// A batch's worth was sealed, or the pool may run dry, and every lane was busy.
     is_pressed: bool,
     /// How long records may wait for company.
     age_max: Duration,
@@ -182,9 +182,24 @@ impl Delivery {
             self.gather();
         }
         self.drainer.take_sealed(usize::MAX, &mut self.runs);
-        let ready = self.tickets.next();
         self.batch_runs();
-        self.is_pressed |= !was_idle && self.tickets.next() == ready;
+        if !was_idle {
+            self.is_pressed = true;
+            self.relieve();
+        }
+    }
+
+    /// A batch's worth was sealed: all that was taken goes out, also what is left of it after a
+    /// cut, if there is a lane for it. Left behind it would add up to as much again.
+    fn relieve(&mut self) -> bool {
+        if !self.is_pressed || !self.lanes.has_idle() {
+            return false;
+        }
+        self.is_pressed = false;
+        self.batcher.cut_all(&mut self.due);
+        let any = !self.due.is_empty();
+        self.queue_due();
+        any
     }
 
     /// The interval is over, or a flush is too late (which `answer_flushes` sees by itself).
@@ -279,11 +294,9 @@ impl Delivery {
     fn cut_what_is_late(&mut self) -> bool {
         if self.phase == Phase::Overdue {
             self.end_interval();
-        } else if std::mem::take(&mut self.is_pressed) {
-            self.batcher.cut_all(&mut self.due);
-            self.queue_due();
+            return !self.ready.is_empty();
         }
-        !self.ready.is_empty()
+        self.relieve()
     }
 
     /// The request of a batch: headers of our own between slices of the pipe.

@@ -1,6 +1,7 @@
 //! Lanes: each delivers one batch at a time over a connection of its own, until its fate is known.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;

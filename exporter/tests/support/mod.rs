@@ -52,9 +52,10 @@ pub(crate) struct Collector {
     acceptor: Option<JoinHandle<()>>,
 }
 
-type Script = Box<dyn FnMut(usize) -> Reply + Send>;
+type Script = Box<dyn Fn(usize) -> Reply + Send + Sync>;
 
 struct Shared {
+    script: Script,
     state: Mutex<State>,
     changed: Condvar,
     stopping: AtomicBool,
@@ -62,7 +63,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    script: Option<Script>,
+    /// Read so far; the script may still be at work on the last one.
+    begun: usize,
     requests: usize,
     heads: Vec<String>,
     spans: Vec<Received>,
@@ -75,9 +77,14 @@ impl Collector {
         Self::scripted(|_| Reply::Accept)
     }
 
-    /// Answers request number n (from 0) as `script(n)` says.
+    /// Answers request number n (from 0) as `script(n)` says, one at a time.
     pub(crate) fn scripted(script: impl FnMut(usize) -> Reply + Send + 'static) -> Self {
-        Self::listen(TcpListener::bind("127.0.0.1:0").unwrap(), script)
+        Self::concurrent(one_at_a_time(script))
+    }
+
+    /// As `scripted`, but requests on different connections are answered at the same time.
+    pub(crate) fn concurrent(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::listen(TcpListener::bind("127.0.0.1:0").unwrap(), Box::new(script))
     }
 
     /// As `scripted`, on an address that was in use before (a restarted collector).
@@ -86,14 +93,14 @@ impl Collector {
         script: impl FnMut(usize) -> Reply + Send + 'static,
     ) -> Self {
         // std sets SO_REUSEADDR, so connections in TIME_WAIT do not stand in the way.
-        Self::listen(TcpListener::bind(address).unwrap(), script)
+        Self::listen(TcpListener::bind(address).unwrap(), Box::new(one_at_a_time(script)))
     }
 
-    fn listen(listener: TcpListener, script: impl FnMut(usize) -> Reply + Send + 'static) -> Self {
+    fn listen(listener: TcpListener, script: Script) -> Self {
         let address = listener.local_addr().unwrap();
-        let state = State { script: Some(Box::new(script)), ..State::default() };
         let shared = Arc::new(Shared {
-            state: Mutex::new(state),
+            script,
+            state: Mutex::default(),
             changed: Condvar::new(),
             stopping: AtomicBool::new(false),
         });
@@ -144,6 +151,11 @@ impl Collector {
         self.wait_until(&format!("{count} requests"), |state| state.requests >= count);
     }
 
+    /// Waits until `count` requests have been read, answered or not.
+    pub(crate) fn wait_for_requests_begun(&self, count: usize) {
+        self.wait_until(&format!("{count} requests"), |state| state.begun >= count);
+    }
+
     /// Waits until `count` spans have been kept.
     pub(crate) fn wait_for_spans(&self, count: usize) {
         self.wait_until(&format!("{count} spans"), |state| state.spans.len() >= count);
@@ -177,6 +189,13 @@ impl Drop for Collector {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+fn one_at_a_time(
+    script: impl FnMut(usize) -> Reply + Send + 'static,
+) -> impl Fn(usize) -> Reply + Send + Sync + 'static {
+    let script = Mutex::new(script);
+    move |request| (script.lock().unwrap())(request)
 }
 
 /// An address of this machine that nobody listens on.
@@ -218,13 +237,16 @@ impl Shared {
 
     /// Follows the script; `None` hangs up.
     fn answer(&self, head: String, body: &[u8]) -> Option<Vec<u8>> {
+        let request = {
+            let mut state = self.state.lock().unwrap();
+            state.heads.push(head);
+            state.begun += 1;
+            state.begun - 1
+        };
+        self.changed.notify_all();
+        let reply = (self.script)(request);
         let mut state = self.state.lock().unwrap();
-        let request = state.requests;
         state.requests += 1;
-        state.heads.push(head);
-        let mut script = state.script.take().unwrap();
-        let reply = script(request);
-        state.script = Some(script);
         if matches!(reply, Reply::Accept | Reply::AcceptWith(_) | Reply::KeepAndHangUp) {
             state.spans.extend(decode(request, body));
         }
