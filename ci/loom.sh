@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Every interleaving of the lock-free protocols, up to a number of preemptions (loom).
 #
-# The default of 2 preemptions takes minutes. Before a change of an ordering is merged, run the longer setting:
+# The default of 2 preemptions takes seconds, and so do the 3 of the gate. Before a change of an ordering is merged,
+# run the longer setting:
 #
-#   LOOM_MAX_PREEMPTIONS=3 LOOM_LIMIT=6h ci/loom.sh
+#   LOOM_MAX_PREEMPTIONS=5 LOOM_LIMIT=6h ci/loom.sh
 #
 # LOOM_LIMIT bounds the whole run (timeout(1) syntax). Arguments are passed on to the test binaries:
 # `ci/loom.sh doorbell` runs the models with that in their name. After a failure, LOOM_LOG=trace and
