@@ -76,6 +76,22 @@ fn it_is_polled_by_its_worker_when_a_foreign_thread_wakes_it() {
 }
 
 #[test]
+fn it_is_polled_by_its_worker_when_the_worker_of_another_runtime_wakes_it() {
+    let (runtime, other) = (runtime(), runtime());
+    let handle = other.handle();
+    let task = runtime.spawn_pinned(move || {
+        let home = Home::new();
+        async move {
+            for _ in 0..100 {
+                handle.spawn(yield_now()).await.unwrap();
+                home.check();
+            }
+        }
+    });
+    runtime.block_on(task).unwrap();
+}
+
+#[test]
 fn an_aborted_one_is_dropped_by_its_worker() {
     let runtime = runtime();
     let task = runtime.spawn_pinned(|| {

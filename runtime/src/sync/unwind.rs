@@ -28,3 +28,29 @@ pub fn discard(payload: Payload) {
         mem::forget(second);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::panic_any;
+    use std::thread;
+
+    use super::*;
+
+    /// Panics when dropped, unless the thread unwinds already.
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if !thread::panicking() {
+                panic_any(Self);
+            }
+        }
+    }
+
+    #[test]
+    fn a_payload_that_panics_when_dropped_ends_here() {
+        quietly(|| panic_any(Bomb));
+        quietly(|| drop(Bomb));
+        discard(Box::new(Bomb));
+    }
+}
