@@ -83,7 +83,8 @@ fn it_is_polled_by_its_worker_when_the_worker_of_another_runtime_wakes_it() {
         let home = Home::new();
         async move {
             for _ in 0..100 {
-                handle.spawn(yield_now()).await.unwrap();
+                let elsewhere = handle.spawn(async { thread::current().id() });
+                assert_ne!(elsewhere.await.unwrap(), home.0);
                 home.check();
             }
         }
