@@ -1,6 +1,7 @@
 //! Configuration: code beats the signal's variable beats the generic variable beats the default.
 
 use std::any::Any;
+use std::ffi::OsString;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -12,19 +13,27 @@ use spanwire_runtime::pipe;
 
 use crate::batch;
 use crate::diagnostics::{Diagnostic, Diagnostics, Handler, Kind};
-use crate::env::{self, GivenEndpoint, GivenHeader};
+use crate::env::{self, Given, GivenEndpoint, GivenHeader};
 use crate::error::BuildError;
 use crate::exporter::Exporter;
+use crate::model::{Compression, Protocol};
 use crate::pipeline::assemble::{self, Settings};
 use crate::retry;
-use crate::transport::endpoint::{Endpoint, Scope};
+use crate::transport::endpoint::{Endpoint, Scope, redacted};
 use crate::transport::http1::RequestHead;
 
 /// Sets up an [`Exporter`].
 ///
 /// What is not set here is taken from the environment (`OTEL_EXPORTER_OTLP_TRACES_*`, then
 /// `OTEL_EXPORTER_OTLP_*`, `OTEL_BSP_*`, `SPANWIRE_IO`), then from the defaults that each method
-/// names.
+/// names. An empty variable counts as unset. A number or word that means nothing is ignored with
+/// a diagnostic, and the next in that order applies.
+///
+/// Of the variables of the SDK's batch processor, `OTEL_BSP_SCHEDULE_DELAY` and
+/// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` apply. The other two have no effect here, and a diagnostic
+/// says so: in place of `OTEL_BSP_MAX_QUEUE_SIZE`, [`buffer_bytes`](Self::buffer_bytes) bounds
+/// the memory; in place of `OTEL_BSP_EXPORT_TIMEOUT`, [`timeout`](Self::timeout) bounds an
+/// attempt and [`retry_budget`](Self::retry_budget) the attempts together.
 ///
 /// # Examples
 ///
@@ -45,8 +54,11 @@ pub struct Builder {
     traces_endpoint: Option<String>,
     headers: Vec<(String, String)>,
     timeout: Option<Duration>,
+    protocol: Option<Protocol>,
+    compression: Option<Compression>,
     retry: retry::Policy,
     batch: batch::Limits,
+    response_bytes_max: usize,
     age_max: Option<Duration>,
     buffer_bytes: usize,
     lanes: usize,
@@ -57,7 +69,7 @@ pub struct Builder {
 }
 
 /// The value of an environment variable, if it is set.
-type Lookup = Box<dyn Fn(&str) -> Option<String>>;
+type Lookup = Box<dyn Fn(&str) -> Option<OsString> + Send>;
 
 impl Builder {
     pub(crate) fn new() -> Self {
@@ -66,15 +78,18 @@ impl Builder {
             traces_endpoint: None,
             headers: Vec::new(),
             timeout: None,
+            protocol: None,
+            compression: None,
             retry: retry::Policy::default(),
             batch: batch::Limits::default(),
+            response_bytes_max: RESPONSE_BYTES_MAX,
             age_max: None,
             buffer_bytes: BUFFER_BYTES,
             lanes: LANES,
             io: None,
             thread_name: THREAD_NAME.to_owned(),
             on_diagnostic: None,
-            lookup: Box::new(|name| std::env::var(name).ok()),
+            lookup: Box::new(|name| std::env::var_os(name)),
         }
     }
 
@@ -97,6 +112,39 @@ impl Builder {
         self
     }
 
+    /// Adds several headers, as [`header`](Self::header) does for one.
+    ///
+    /// ```
+    /// # use spanwire::Exporter;
+    /// let credentials = [("x-tenant", "shop"), ("authorization", "Bearer ...")];
+    /// let builder = Exporter::builder().headers(credentials);
+    /// ```
+    pub fn headers<N, V>(mut self, headers: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<String>,
+        V: Into<String>,
+    {
+        let headers = headers.into_iter().map(|(name, value)| (name.into(), value.into()));
+        self.headers.extend(headers);
+        self
+    }
+
+    /// How requests are framed and encoded. Default `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`, else
+    /// `OTEL_EXPORTER_OTLP_PROTOCOL`, else [`Protocol::HttpProtobuf`], the only one supported so
+    /// far; setting it here overrules variables that are meant for other exporters.
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = Some(protocol);
+        self
+    }
+
+    /// How the bodies of requests are compressed. Default
+    /// `OTEL_EXPORTER_OTLP_TRACES_COMPRESSION`, else `OTEL_EXPORTER_OTLP_COMPRESSION`, else
+    /// [`Compression::None`], the only one supported so far.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+
     /// Bounds one attempt to deliver a request, from name resolution to the end of the answer.
     /// Default 10 s; zero is no limit.
     pub fn timeout(mut self, limit: Duration) -> Self {
@@ -112,7 +160,8 @@ impl Builder {
     }
 
     /// The first and the longest pause between attempts; half of each is random. Default 0.5 s
-    /// and 30 s. A peer's `Retry-After` is a minimum.
+    /// and 30 s; the first is at least 1 ms and not above the longest. A peer's `Retry-After` is
+    /// a minimum.
     pub fn retry_backoff(mut self, first: Duration, longest: Duration) -> Self {
         self.retry.initial = first;
         self.retry.step_max = longest;
@@ -120,7 +169,8 @@ impl Builder {
     }
 
     /// A request is sent once it is estimated at this many bytes. Default 512 KiB. More means
-    /// fewer requests and a longer hold on the buffer.
+    /// fewer requests and a longer hold on the buffer; a quarter of
+    /// [`buffer_bytes`](Self::buffer_bytes) is the most that is used.
     pub fn batch_bytes(mut self, target: usize) -> Self {
         self.batch.target_bytes = target;
         self
@@ -147,6 +197,14 @@ impl Builder {
         self
     }
 
+    /// Of the body of an answer, at most this many bytes are read. Default 4 MiB, as OTLP
+    /// recommends; at least 1 KiB. A success whose body is larger is still a success, with a
+    /// diagnostic, but what it says of rejected records is lost; any other answer is final then.
+    pub fn response_bytes_max(mut self, most: usize) -> Self {
+        self.response_bytes_max = most;
+        self
+    }
+
     /// Memory for records that wait or are being sent. Default 16 MiB, at least 1 MiB; rounded to
     /// chunks of 64 KiB. It is touched as needed only. When it is full, new records are dropped
     /// and counted.
@@ -162,7 +220,8 @@ impl Builder {
         self
     }
 
-    /// Which driver moves the bytes. Default `SPANWIRE_IO` (`auto`, `uring`, `epoll`), else auto.
+    /// Which driver moves the bytes. Default `SPANWIRE_IO` (`auto`, `uring`, `epoll`, in any
+    /// case), else auto.
     pub fn io(mut self, choice: Choice) -> Self {
         self.io = Some(choice);
         self
@@ -174,8 +233,15 @@ impl Builder {
         self
     }
 
-    /// Who is told of what goes wrong at run time, on the exporter's thread; at most once a
-    /// minute of each kind. Default: one line on stderr.
+    /// Who is told of what goes wrong; at most once a minute of each kind. Default: one line on
+    /// stderr.
+    ///
+    /// `handler` is called on the thread that notices: on the exporter's own for what happens at
+    /// run time, on the one that calls [`build`](Self::build) for what is odd about the
+    /// configuration or the driver. It should return soon: while it runs, the exporter's thread
+    /// delivers nothing and keeps no deadline. It must not wait for this exporter, and should not
+    /// own it: an exporter that is owned by its own handler is never dropped, so its last flush
+    /// never happens. A panic in it is caught.
     pub fn on_diagnostic(mut self, handler: impl Fn(&Diagnostic) + Send + Sync + 'static) -> Self {
         self.on_diagnostic = Some(Arc::new(handler));
         self
@@ -183,8 +249,8 @@ impl Builder {
 
     /// Reads variables from `lookup` in place of the process's environment: for tests, and for
     /// programs with a configuration of their own.
-    pub fn env_from(mut self, lookup: impl Fn(&str) -> Option<String> + 'static) -> Self {
-        self.lookup = Box::new(lookup);
+    pub fn env_from(mut self, lookup: impl Fn(&str) -> Option<String> + Send + 'static) -> Self {
+        self.lookup = Box::new(move |name| lookup(name).map(OsString::from));
         self
     }
 
@@ -192,9 +258,10 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] for an endpoint or header that cannot be used, for a value that OTLP knows
-    /// and this build does not support (https, gRPC, compression), and if the thread or its driver
-    /// could not be started. A malformed number in the environment is a diagnostic, not an error.
+    /// [`BuildError`] for an endpoint or header that cannot be used, for a value that is out of
+    /// its bounds, for one that OTLP knows and this build does not support (https, gRPC,
+    /// compression), and if the thread or its driver could not be started. A malformed number in
+    /// the environment is a diagnostic, not an error.
     pub fn build(self) -> Result<Exporter, BuildError> {
         let (shared, runtime) = assemble::start(self.settings()?)?;
         Ok(Exporter::assembled(shared, runtime))
@@ -202,8 +269,11 @@ impl Builder {
 
     fn settings(self) -> Result<Settings, BuildError> {
         self.check_bounds()?;
+        self.check_backoff()?;
         let (mut given, warnings) = env::read(&self.lookup)?;
-        let (io, endpoint) = (self.choose_io()?, self.choose_endpoint(given.endpoint.take())?);
+        self.check_choices(&given)?;
+        let io = self.choose_io(given.io.take())?;
+        let endpoint = self.choose_endpoint(given.endpoint.take())?;
         let headers = self.merge_headers(given.headers)?;
         let timeout = self.timeout.or(given.timeout).unwrap_or(TIMEOUT);
         let batch = batch::Limits {
@@ -224,6 +294,7 @@ impl Builder {
             retry: self.retry,
             pipe: pipe_config(self.buffer_bytes, batch.target_bytes),
             batch,
+            response_bytes_max: self.response_bytes_max,
             age_max: self.age_max.or(given.schedule_delay).unwrap_or(AGE_MAX),
             lanes: self.lanes,
             io,
@@ -240,6 +311,7 @@ impl Builder {
             ("Builder::batch_bytes", self.batch.target_bytes as u64, 1..=u64::MAX),
             ("Builder::batch_records", records_max, 1..=u64::MAX),
             ("Builder::request_bytes_max", self.batch.request_bytes_max as u64, REQUEST_BYTES),
+            ("Builder::response_bytes_max", self.response_bytes_max as u64, RESPONSE_BYTES),
             ("Builder::buffer_bytes", self.buffer_bytes as u64, BUFFER_BYTES_BOUNDS),
             ("Builder::in_flight", self.lanes as u64, LANES_BOUNDS),
         ];
@@ -253,14 +325,40 @@ impl Builder {
         }
     }
 
-    fn choose_io(&self) -> Result<Choice, BuildError> {
+    fn check_backoff(&self) -> Result<(), BuildError> {
+        let (first, longest) = (self.retry.initial, self.retry.step_max);
+        let refused = |value: Duration, why: String| {
+            let (value, source_name) = (format!("{value:?}"), "Builder::retry_backoff");
+            Err(BuildError::InvalidValue { value, source_name, why })
+        };
+        if first < BACKOFF_MIN {
+            return refused(first, format!("the first pause must be at least {BACKOFF_MIN:?}"));
+        }
+        if longest < first {
+            return refused(
+                longest,
+                format!("the longest pause must be at least {first:?}, the first"),
+            );
+        }
+        Ok(())
+    }
+
+    /// Refuses what OTLP knows and this build cannot do, from whichever source wins.
+    fn check_choices(&self, given: &env::Settings) -> Result<(), BuildError> {
+        let protocol = winner(self.protocol, "Builder::protocol", given.protocol);
+        check_choice("protocol", protocol, Protocol::is_supported)?;
+        let compression = winner(self.compression, "Builder::compression", given.compression);
+        check_choice("compression", compression, Compression::is_supported)
+    }
+
+    fn choose_io(&self, given: Option<String>) -> Result<Choice, BuildError> {
         if let Some(choice) = self.io {
             return Ok(choice);
         }
-        let value = (self.lookup)(IO_VARIABLE).unwrap_or_default();
+        let value = given.unwrap_or_default();
         value.parse().map_err(|_| BuildError::InvalidValue {
             value,
-            source_name: IO_VARIABLE,
+            source_name: env::IO,
             why: "it must be auto, uring or epoll".to_owned(),
         })
     }
@@ -289,8 +387,9 @@ impl Builder {
         given: Vec<GivenHeader>,
     ) -> Result<Vec<(HeaderName, HeaderValue)>, BuildError> {
         let mut headers = given;
-        for (name, value) in &self.headers {
-            env::merge_headers(&mut headers, vec![parse_header(name, value)?]);
+        for (index, (name, value)) in self.headers.iter().enumerate() {
+            let header = env::parse_header(name, value.as_bytes(), index, "Builder::header")?;
+            env::merge_headers(&mut headers, vec![header]);
         }
         for header in &headers {
             check_header(header)?;
@@ -300,12 +399,14 @@ impl Builder {
 }
 
 impl fmt::Debug for Builder {
-    /// Shows no header values.
+    /// Shows no header values, and of URLs neither user name, password nor query.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
-            .field("endpoint", &self.endpoint)
-            .field("traces_endpoint", &self.traces_endpoint)
+            .field("endpoint", &self.endpoint.as_deref().map(redacted))
+            .field("traces_endpoint", &self.traces_endpoint.as_deref().map(redacted))
             .field("timeout", &self.timeout)
+            .field("protocol", &self.protocol)
+            .field("compression", &self.compression)
             .field("retry", &self.retry)
             .field("batch", &self.batch)
             .field("buffer_bytes", &self.buffer_bytes)
@@ -314,19 +415,26 @@ impl fmt::Debug for Builder {
     }
 }
 
-fn parse_header(name: &str, value: &str) -> Result<GivenHeader, BuildError> {
-    let source_name = "Builder::header";
-    let invalid = |why: &str| BuildError::InvalidHeader {
-        name: name.to_owned(),
-        source_name,
-        why: why.to_owned(),
-    };
-    let parsed = HeaderName::try_from(name)
-        .map_err(|_| invalid("its name has characters that no header name may have"))?;
-    let mut value = HeaderValue::try_from(value)
-        .map_err(|_| invalid("its value has a line break or another control character"))?;
-    value.set_sensitive(true);
-    Ok(GivenHeader { name: parsed, value, source_name })
+/// What the code chose, else what the environment did.
+fn winner<T>(
+    code: Option<T>,
+    source_name: &'static str,
+    given: Option<Given<T>>,
+) -> Option<Given<T>> {
+    code.map(|value| Given { value, source_name }).or(given)
+}
+
+fn check_choice<T: fmt::Display + Copy>(
+    what: &'static str,
+    chosen: Option<Given<T>>,
+    is_supported: fn(T) -> bool,
+) -> Result<(), BuildError> {
+    match chosen {
+        Some(Given { value, source_name }) if !is_supported(value) => {
+            Err(BuildError::Unsupported { what, value: value.to_string(), source_name })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_header(header: &GivenHeader) -> Result<(), BuildError> {
@@ -361,8 +469,6 @@ const ENDPOINT: &str = "http://localhost:4318";
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The latency of a quiet service.
 const AGE_MAX: Duration = Duration::from_secs(1);
-/// Chooses the driver.
-const IO_VARIABLE: &str = "SPANWIRE_IO";
 const THREAD_NAME: &str = "spanwire";
 /// Half a minute of 1000 spans a second.
 const BUFFER_BYTES: usize = 16 << 20;
@@ -370,6 +476,15 @@ const BUFFER_BYTES: usize = 16 << 20;
 const BUFFER_BYTES_BOUNDS: RangeInclusive<u64> = 1 << 20..=1 << 36;
 /// Room for a resource, a scope and a span; and what a message may have at most.
 const REQUEST_BYTES: RangeInclusive<u64> = 1 << 10..=i32::MAX as u64;
+/// The specification's recommendation (H6).
+const RESPONSE_BYTES_MAX: usize = 4 << 20;
+/// Room for a remark; and the most that a message may have.
+const RESPONSE_BYTES: RangeInclusive<u64> = 1 << 10..=i32::MAX as u64;
+/// Below this, a dead endpoint would be asked thousands of times a second (H11).
+const BACKOFF_MIN: Duration = Duration::from_millis(1);
 /// Enough to hide a round trip, few enough to spare the peer.
 const LANES: usize = 4;
 const LANES_BOUNDS: RangeInclusive<u64> = 1..=64;
+
+#[cfg(test)]
+mod tests;

@@ -68,7 +68,7 @@ pub enum Kind {
     Died,
 }
 
-/// Receives diagnostics, on whatever thread notices them; it should return soon.
+/// Receives diagnostics, on whatever thread notices them.
 pub(crate) type Handler = Arc<dyn Fn(&Diagnostic) + Send + Sync>;
 
 /// Delivers diagnostics to a handler at a bounded rate.

@@ -2,21 +2,23 @@
 //!
 //! Pure: the caller brings the lookup. The variables of the traces signal win over the generic
 //! ones; headers are merged by name. An empty variable is an unset one. A number or word that
-//! means nothing is ignored with a [`Warning`]; a value that means something which this build
-//! cannot do is an error, because ignoring it would send data otherwise than asked for.
+//! means nothing, and what is not UTF-8, is ignored with a [`Warning`], and the next variable
+//! applies. TLS files are an error, because ignoring them would send data otherwise than asked
+//! for; whether the other choices can be honoured is for the builder to say, who knows the code's.
 //!
 //! | variable (`OTEL_EXPORTER_OTLP_...`, or `OTEL_EXPORTER_OTLP_TRACES_...`) | unit, form |
 //! |---|---|
 //! | `ENDPOINT` | base URL; for traces the URL itself |
 //! | `HEADERS` | `name=value,name=value`, values percent-encoded |
 //! | `TIMEOUT` | milliseconds for one attempt; 0 is no limit |
-//! | `PROTOCOL` | `http/protobuf`; `grpc` and `http/json` are errors so far |
-//! | `COMPRESSION` | `none`; `gzip` and `zstd` are errors so far |
+//! | `PROTOCOL` | `http/protobuf`, `http/json` or `grpc` |
+//! | `COMPRESSION` | `none`, `gzip` or `zstd` |
 //! | `CERTIFICATE`, `CLIENT_KEY`, `CLIENT_CERTIFICATE` | errors so far |
 //!
 //! Of the SDK's batch processor: `OTEL_BSP_SCHEDULE_DELAY` (milliseconds) and
-//! `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` (records) apply when set.
+//! `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` (records) apply when set. `SPANWIRE_IO` is handed on as it is.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
 use crate::error::BuildError;
+use crate::model::{Compression, Protocol};
 
 /// What the environment says; `None` is nothing.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +41,21 @@ pub(crate) struct Settings {
     pub(crate) schedule_delay: Option<Duration>,
     /// At most this many records a request; not 0.
     pub(crate) batch_records_max: Option<u64>,
+    /// How requests are framed and encoded.
+    pub(crate) protocol: Option<Given<Protocol>>,
+    /// How their bodies are compressed.
+    pub(crate) compression: Option<Given<Compression>>,
+    /// Which driver to use, not parsed yet.
+    pub(crate) io: Option<String>,
+}
+
+/// A choice and where it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Given<T> {
+    /// What was chosen.
+    pub(crate) value: T,
+    /// The variable or builder method.
+    pub(crate) source_name: &'static str,
 }
 
 /// An endpoint and where it came from.
@@ -81,19 +99,22 @@ impl fmt::Display for Warning {
 ///
 /// # Errors
 ///
-/// [`BuildError::Unsupported`] for a known value that this build cannot honour,
-/// [`BuildError::InvalidHeader`] for a header that cannot be sent.
+/// [`BuildError::Unsupported`] for a TLS file, [`BuildError::InvalidHeader`] for a header that
+/// cannot be sent.
 pub(crate) fn read(
-    lookup: &dyn Fn(&str) -> Option<String>,
+    lookup: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<(Settings, Vec<Warning>), BuildError> {
     let mut env = Env { lookup, warnings: Vec::new() };
-    env.check_supported()?;
+    env.refuse_tls_files()?;
     let settings = Settings {
         endpoint: env.endpoint(),
         headers: env.headers()?,
         timeout: env.first_number(&TIMEOUT).map(Duration::from_millis),
         schedule_delay: env.number(SCHEDULE_DELAY).map(Duration::from_millis),
         batch_records_max: env.positive(BATCH_SIZE),
+        protocol: env.first_word("protocol", &PROTOCOL, Protocol::named),
+        compression: env.first_word("compression", &COMPRESSION, Compression::named),
+        io: env.value(IO),
     };
     env.warn_of_the_unused();
     Ok((settings, env.warnings))
@@ -105,21 +126,52 @@ pub(crate) fn merge_headers(headers: &mut Vec<GivenHeader>, winners: Vec<GivenHe
     headers.extend(winners);
 }
 
+/// A header from its parts, which were at `index` of those that `source_name` gave.
+///
+/// # Errors
+///
+/// [`BuildError::InvalidHeader`]. It shows the name if it is one: anything else may be a secret.
+pub(crate) fn parse_header(
+    name: &str,
+    value: &[u8],
+    index: usize,
+    source_name: &'static str,
+) -> Result<GivenHeader, BuildError> {
+    let invalid = |name: String, why: &str| BuildError::InvalidHeader {
+        name,
+        source_name,
+        why: why.to_owned(),
+    };
+    let name = HeaderName::try_from(name).map_err(|_| {
+        let item = format!("item {}", index + 1);
+        invalid(item, "its name is empty or has characters that no header name may have")
+    })?;
+    let mut value = HeaderValue::from_bytes(value).map_err(|_| {
+        invalid(name.to_string(), "its value has a line break or another control character")
+    })?;
+    value.set_sensitive(true);
+    Ok(GivenHeader { name, value, source_name })
+}
+
 struct Env<'a> {
-    lookup: &'a dyn Fn(&str) -> Option<String>,
+    lookup: &'a dyn Fn(&str) -> Option<OsString>,
     warnings: Vec<Warning>,
 }
 
 impl Env<'_> {
     /// The trimmed value of a variable that is set and not empty.
-    fn value(&self, name: &str) -> Option<String> {
+    fn value(&mut self, name: &'static str) -> Option<String> {
         let value = (self.lookup)(name)?;
-        let value = value.trim();
-        (!value.is_empty()).then(|| value.to_owned())
+        let Some(text) = value.to_str() else {
+            self.warn(name, "it is not UTF-8");
+            return None;
+        };
+        let text = text.trim();
+        (!text.is_empty()).then(|| text.to_owned())
     }
 
     /// The first of `names` that has a value.
-    fn first(&self, names: &[&'static str]) -> Option<(&'static str, String)> {
+    fn first(&mut self, names: &[&'static str]) -> Option<(&'static str, String)> {
         names.iter().find_map(|name| Some((*name, self.value(name)?)))
     }
 
@@ -127,7 +179,7 @@ impl Env<'_> {
         self.warnings.push(Warning { source_name, why: why.into() });
     }
 
-    fn endpoint(&self) -> Option<GivenEndpoint> {
+    fn endpoint(&mut self) -> Option<GivenEndpoint> {
         let (source_name, value) = self.first(&ENDPOINT)?;
         Some(GivenEndpoint { value, is_base: source_name == ENDPOINT[1], source_name })
     }
@@ -143,6 +195,23 @@ impl Env<'_> {
 
     fn first_number(&mut self, names: &[&'static str]) -> Option<u64> {
         names.iter().find_map(|name| self.number(name))
+    }
+
+    /// The first of `names` whose value is a word that `known` knows.
+    fn first_word<T>(
+        &mut self,
+        what: &str,
+        names: &[&'static str],
+        known: fn(&str) -> Option<T>,
+    ) -> Option<Given<T>> {
+        names.iter().find_map(|name| {
+            let word = self.value(name)?;
+            let value = known(&word);
+            if value.is_none() {
+                self.warn(name, format!("{word:?} is not a known {what}"));
+            }
+            Some(Given { value: value?, source_name: name })
+        })
     }
 
     fn positive(&mut self, name: &'static str) -> Option<u64> {
@@ -167,7 +236,8 @@ impl Env<'_> {
         Ok(headers)
     }
 
-    /// Reads one `name=value`. A pair without `=` is not shown: it may be a secret.
+    /// Reads one `name=value`. What has no `=`, or no name before it, is not shown: it may be a
+    /// secret (`Authorization: Bearer ...==`, say).
     fn header(
         &mut self,
         source_name: &'static str,
@@ -181,33 +251,12 @@ impl Env<'_> {
             self.warn(source_name, format!("item {} has no '='", index + 1));
             return Ok(None);
         };
-        let name = name.trim();
-        let invalid = |why: &str| {
-            let (name, why) = (name.to_owned(), why.to_owned());
-            BuildError::InvalidHeader { name, source_name, why }
-        };
-        let parsed = HeaderName::try_from(name)
-            .map_err(|_| invalid("its name has characters that no header name may have"))?;
         let decoded: Vec<u8> = percent_decode_str(value.trim()).collect();
-        let mut value = HeaderValue::from_bytes(&decoded)
-            .map_err(|_| invalid("its value has a line break or another control character"))?;
-        value.set_sensitive(true);
-        Ok(Some(GivenHeader { name: parsed, value, source_name }))
+        parse_header(name.trim(), &decoded, index, source_name).map(Some)
     }
 
-    /// Refuses known values that this build cannot honour, and warns of unknown ones.
-    fn check_supported(&mut self) -> Result<(), BuildError> {
-        for choice in &CHOICES {
-            let Some((source_name, value)) = self.first(&choice.names) else { continue };
-            let is = |known: &&str| value.eq_ignore_ascii_case(known);
-            if choice.unsupported.iter().any(is) {
-                return Err(BuildError::Unsupported { what: choice.what, value, source_name });
-            }
-            if !is(&choice.supported) {
-                self.warn(source_name, format!("{value:?} is not a known {}", choice.what));
-            }
-        }
-        match TLS_FILES.iter().find_map(|name| Some((*name, self.value(name)?))) {
+    fn refuse_tls_files(&mut self) -> Result<(), BuildError> {
+        match self.first(&TLS_FILES) {
             Some((source_name, value)) => {
                 Err(BuildError::Unsupported { what: "tls", value, source_name })
             }
@@ -225,34 +274,13 @@ impl Env<'_> {
     }
 }
 
-/// A setting that is one of some words.
-struct Choice {
-    what: &'static str,
-    /// The variables, the winning one first.
-    names: [&'static str; 2],
-    supported: &'static str,
-    unsupported: [&'static str; 2],
-}
-
-const CHOICES: [Choice; 2] = [
-    Choice {
-        what: "protocol",
-        names: ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"],
-        supported: "http/protobuf",
-        unsupported: ["grpc", "http/json"],
-    },
-    Choice {
-        what: "compression",
-        names: ["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"],
-        supported: "none",
-        unsupported: ["gzip", "zstd"],
-    },
-];
-
 /// The winning variable first, here and below.
 const ENDPOINT: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 const HEADERS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"];
 const TIMEOUT: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
+const PROTOCOL: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
+const COMPRESSION: [&str; 2] =
+    ["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"];
 const TLS_FILES: [&str; 6] = [
     "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
     "OTEL_EXPORTER_OTLP_CERTIFICATE",
@@ -263,6 +291,8 @@ const TLS_FILES: [&str; 6] = [
 ];
 const SCHEDULE_DELAY: &str = "OTEL_BSP_SCHEDULE_DELAY";
 const BATCH_SIZE: &str = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE";
+/// Chooses the driver.
+pub(crate) const IO: &str = "SPANWIRE_IO";
 const UNUSED: [(&str, &str); 2] = [
     ("OTEL_BSP_MAX_QUEUE_SIZE", "the buffer is bounded in bytes, by the builder"),
     ("OTEL_BSP_EXPORT_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT bounds an attempt"),

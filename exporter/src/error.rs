@@ -12,7 +12,7 @@ use std::io;
 pub enum BuildError {
     /// An endpoint is not a URL that this exporter can send to. The caller's to fix.
     InvalidEndpoint {
-        /// The value as given, without user name and password.
+        /// The value as given, without user name, password and query.
         value: String,
         /// The builder method or environment variable that it came from.
         source_name: &'static str,
@@ -21,7 +21,8 @@ pub enum BuildError {
     },
     /// A header cannot be sent. The caller's to fix; its value is never shown.
     InvalidHeader {
-        /// The header's name as given.
+        /// The header's name; or `item N` of those given, counted from 1, if what stands in the
+        /// place of a name is none: it may be a secret.
         name: String,
         /// The builder method or environment variable that it came from.
         source_name: &'static str,
@@ -31,9 +32,9 @@ pub enum BuildError {
     /// A value that OTLP knows and this build does not support: data would go out otherwise
     /// than asked for, so nothing is built.
     Unsupported {
-        /// The setting: `protocol`, `compression`, `tls`.
+        /// The setting: `protocol`, `compression`, `tls`, `scheme`.
         what: &'static str,
-        /// The value as given.
+        /// The value, a URL without user name, password and query.
         value: String,
         /// The builder method or environment variable that it came from.
         source_name: &'static str,
@@ -58,7 +59,7 @@ impl fmt::Display for BuildError {
                 write!(f, "the endpoint {value:?} from {source_name} cannot be used: {why}")
             }
             Self::InvalidHeader { name, source_name, why } => {
-                write!(f, "the header {name:?} from {source_name} cannot be sent: {why}")
+                write!(f, "the header {name} from {source_name} cannot be sent: {why}")
             }
             Self::Unsupported { what, value, source_name } => {
                 write!(f, "{what} {value:?} from {source_name} is not supported by this build; ")?;

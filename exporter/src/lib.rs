@@ -37,10 +37,6 @@
 //!
 //! - `otel_0_33` (default): the doors for `opentelemetry_sdk` 0.33, [`otel_0_33`].
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    not(feature = "otel_0_33"),
-    allow(dead_code, reason = "without a door nothing comes in, so most of the inside is idle")
-)]
 
 mod batch;
 mod builder;
@@ -63,7 +59,23 @@ pub use self::builder::Builder;
 pub use self::diagnostics::{Diagnostic, Kind as DiagnosticKind};
 pub use self::error::{BuildError, FlushError, ShutdownError};
 pub use self::exporter::{DROP_LIMIT, Exporter};
+pub use self::model::{Compression, Protocol};
 pub use self::stats::{Dropped, Stats};
+
+// What programs store, share between threads and move into tasks.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    const fn is_moved<T: Send>() {}
+    is_shared::<Exporter>();
+    is_shared::<Stats>();
+    is_shared::<Diagnostic>();
+    is_shared::<BuildError>();
+    is_shared::<FlushError>();
+    is_shared::<ShutdownError>();
+    is_moved::<Builder>();
+    #[cfg(feature = "otel_0_33")]
+    is_shared::<otel_0_33::SpanProcessor>();
+};
 
 /// Doors for `opentelemetry_sdk` 0.33.
 #[cfg(feature = "otel_0_33")]

@@ -79,12 +79,18 @@ impl Dropped {
     /// The sum over all reasons.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.by_reason().iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
+        self.by_reason().fold(0, |sum, (_, count)| sum.saturating_add(count))
     }
 
     /// Every reason with its count, in the order of the fields.
-    #[must_use]
-    pub fn by_reason(&self) -> [(&'static str, u64); 10] {
+    ///
+    /// ```
+    /// let dropped = spanwire::Stats::default().dropped;
+    /// for (reason, count) in dropped.by_reason().filter(|(_, count)| *count > 0) {
+    ///     println!("{count} records dropped: {reason}");
+    /// }
+    /// ```
+    pub fn by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
         // Taken apart without `..`, so that a new reason cannot be left out of the total.
         let Self {
             queue_full,
@@ -110,6 +116,7 @@ impl Dropped {
             ("encoder_panicked", encoder_panicked),
             ("too_many_scopes", too_many_scopes),
         ]
+        .into_iter()
     }
 }
 

@@ -1,7 +1,9 @@
 //! Plain data that the stages hand to each other: what is sent, and what came of sending it.
 
+mod choice;
 mod outcome;
 mod payload;
 
+pub use self::choice::{Compression, Protocol};
 pub(crate) use self::outcome::{Failure, Outcome, Phase};
 pub(crate) use self::payload::Payload;

@@ -32,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) timeout: Option<Duration>,
     pub(crate) retry: retry::Policy,
     pub(crate) batch: batch::Limits,
+    /// Bounds the body of an answer.
+    pub(crate) response_bytes_max: usize,
     /// How long records may wait for company.
     pub(crate) age_max: Duration,
     pub(crate) pipe: pipe::Config,
@@ -67,7 +69,8 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Runtime), BuildE
     let for_task = Arc::clone(&shared);
     let make = move || {
         let alive = Alive::new(Arc::clone(&for_task));
-        let clients = (0..settings.lanes).map(|_| Client::new(endpoint.clone(), &headers));
+        let clients = (0..settings.lanes)
+            .map(|_| Client::new(endpoint.clone(), &headers, settings.response_bytes_max));
         let destination = Destination::new(Arc::clone(&for_task), settings.retry, settings.timeout);
         let lanes = Lanes::new(destination, clients);
         let batcher = Batcher::new(settings.batch);

@@ -15,13 +15,13 @@ use http::{HeaderName, HeaderValue};
 use spanwire_runtime::net::TcpStream;
 use spanwire_runtime::time::timeout_at;
 
-use super::connect::connect;
+use super::connect::{addresses_of, connect_any};
 use super::endpoint::Endpoint;
 use super::http1::{
     Progress, RequestHead, Response, ResponseError, ResponseLimits, ResponseReader,
 };
 use super::verdict::{Cut, judge, judge_cut};
-use crate::model::{Outcome, Payload};
+use crate::model::{Failure, Outcome, Payload};
 
 /// Sends requests to one endpoint, one after another.
 pub(crate) struct Client {
@@ -54,10 +54,15 @@ struct Attempt {
 
 impl Client {
     /// A client of `endpoint` that sends `headers` with each request. Headers that
-    /// [`RequestHead::check`] refuses are left out.
-    pub(crate) fn new(endpoint: Endpoint, headers: &[(HeaderName, HeaderValue)]) -> Self {
+    /// [`RequestHead::check`] refuses are left out. Of an answer's body, `body_bytes_max` are
+    /// read at most.
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        headers: &[(HeaderName, HeaderValue)],
+        body_bytes_max: usize,
+    ) -> Self {
         let head = RequestHead::new(&endpoint.authority, &endpoint.target, headers);
-        let limits = ResponseLimits::default();
+        let limits = ResponseLimits { body_bytes_max, ..ResponseLimits::default() };
         Self {
             endpoint,
             head,
@@ -91,7 +96,7 @@ impl Client {
     async fn exchange(&mut self, payload: &Payload) -> Outcome {
         let stream = match self.take_idle() {
             Some(stream) => stream,
-            None => match connect(&self.endpoint).await {
+            None => match self.connect().await {
                 Ok(stream) => stream,
                 Err(why) => return Outcome::retry(why),
             },
@@ -106,6 +111,13 @@ impl Client {
             }
             Err(cut) => judge_cut(&cut, self.take_response(), payload.records, now),
         }
+    }
+
+    async fn connect(&mut self) -> Result<TcpStream, Failure> {
+        self.progress.busy_with = "resolving the collector's host name";
+        let addresses = addresses_of(&self.endpoint).await?;
+        self.progress.busy_with = "connecting to the collector";
+        connect_any(addresses).await
     }
 
     /// Sends the request and receives the whole answer, which may come before the request is
@@ -190,7 +202,7 @@ impl Client {
 
 impl Attempt {
     fn new(limits: ResponseLimits) -> Self {
-        Self { busy_with: "resolving or connecting", reader: ResponseReader::new(limits) }
+        Self { busy_with: "not begun", reader: ResponseReader::new(limits) }
     }
 }
 

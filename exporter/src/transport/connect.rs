@@ -10,19 +10,23 @@ use spanwire_runtime::time::timeout;
 use super::endpoint::Endpoint;
 use crate::model::{Failure, Phase};
 
-/// Connects to `endpoint`. The name is resolved each time, so a collector that moved is found.
+/// The addresses of `endpoint`, asked for before each connection, so that a collector that moved
+/// is found.
 ///
 /// # Errors
 ///
-/// The name has no address, or none of the first [`ADDRESSES_MAX`] accepted a connection.
-pub(super) async fn connect(endpoint: &Endpoint) -> Result<TcpStream, Failure> {
-    let addresses = resolve(&endpoint.host, endpoint.port)
-        .await
-        .map_err(|error| Failure::new(Phase::Resolve, error.to_string()))?;
-    connect_any(addresses).await
+/// The name is unknown, or nobody can be asked.
+pub(super) async fn addresses_of(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Failure> {
+    let found = resolve(&endpoint.host, endpoint.port).await;
+    found.map_err(|error| Failure::new(Phase::Resolve, error.to_string()))
 }
 
-async fn connect_any(addresses: Vec<SocketAddr>) -> Result<TcpStream, Failure> {
+/// Connects to the first of `addresses` that accepts.
+///
+/// # Errors
+///
+/// There is no address, or none of the first [`ADDRESSES_MAX`] accepted a connection.
+pub(super) async fn connect_any(addresses: Vec<SocketAddr>) -> Result<TcpStream, Failure> {
     let mut tried = 0;
     let mut last = None;
     for address in addresses.into_iter().take(ADDRESSES_MAX) {

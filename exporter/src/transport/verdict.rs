@@ -5,7 +5,8 @@
 //! | any 2xx | delivered; `partial_success` in its body says what was not kept |
 //! | 429, 502, 503, 504 | try again, not before `Retry-After` |
 //! | any other | refused: sending it again is forbidden (H9), redirects are not followed |
-//! | a 2xx head, then nothing | delivered: the peer has taken the request |
+//! | a 2xx head, then nothing, or a body above the limit | delivered: the peer has taken the request |
+//! | any other head, then a body above the limit | refused: such an answer is not retryable (H6) |
 //! | no head | try again: whether the peer took it is unknown |
 //!
 //! Source: opentelemetry-proto, docs/specification.md, "OTLP/HTTP Response".
@@ -47,8 +48,9 @@ pub(crate) fn judge_cut(
     now: SystemTime,
 ) -> Outcome {
     let Some(mut response) = partial else { return judge_headless(cut) };
-    if *cut == Cut::Broken(ResponseError::BodyTooLarge) {
-        // H6: not retryable, whatever the status.
+    let is_success = matches!(response.status, 200..=299);
+    if !is_success && *cut == Cut::Broken(ResponseError::BodyTooLarge) {
+        // H6: not retryable, even where the status is.
         let why = Failure { status: Some(response.status), ..broken(ResponseError::BodyTooLarge) };
         return Outcome::Refused { why };
     }

@@ -71,19 +71,19 @@ impl Choice {
 impl FromStr for Choice {
     type Err = UnknownChoice;
 
-    /// Understands what [`from_env`](Self::from_env) does.
+    /// Understands what [`from_env`](Self::from_env) does, in any case, with space around it.
     ///
     /// ```
     /// use spanwire_runtime::driver::Choice;
-    /// assert_eq!("epoll".parse(), Ok(Choice::Epoll));
+    /// assert_eq!(" EPoll ".parse(), Ok(Choice::Epoll));
     /// assert!("kqueue".parse::<Choice>().unwrap_err().to_string().contains("\"kqueue\""));
     /// ```
     fn from_str(value: &str) -> Result<Self, UnknownChoice> {
-        match value {
+        match value.trim().to_ascii_lowercase().as_str() {
             "" | "auto" => Ok(Self::Auto),
             "uring" => Ok(Self::Uring),
             "epoll" => Ok(Self::Epoll),
-            other => Err(UnknownChoice { value: other.to_owned() }),
+            _ => Err(UnknownChoice { value: value.to_owned() }),
         }
     }
 }

@@ -454,6 +454,7 @@ fn the_environment_names_a_driver() {
         ("auto", Choice::Auto),
         ("uring", Choice::Uring),
         ("epoll", Choice::Epoll),
+        (" EPoll\n", Choice::Epoll),
     ] {
         assert_eq!(value.parse(), Ok(choice));
     }

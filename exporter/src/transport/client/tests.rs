@@ -11,6 +11,9 @@ use super::*;
 use crate::model::Phase;
 use crate::transport::endpoint::Scope;
 
+/// Above every body here that is to be read.
+const BODY_BYTES_MAX: usize = 100;
+
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 /// A server whose script runs on a thread of its own; `join` tells of its panics.
@@ -30,7 +33,7 @@ where
     let endpoint = Endpoint::parse(url, Scope::Base, "test").unwrap();
     let runtime = Builder::new().io(driver).build().unwrap();
     let task = runtime.spawn_pinned(move || async move {
-        let mut client = Client::new(endpoint, &[]);
+        let mut client = Client::new(endpoint, &[], BODY_BYTES_MAX);
         script(&mut client).await
     });
     runtime.block_on(task).unwrap()
@@ -311,6 +314,47 @@ fn a_deadline_that_has_passed_is_a_timeout_and_no_panic() {
             vec![client.attempt(&payload(&[b"x"]), Some(Instant::now())).await]
         });
         assert_eq!(phase(&outcomes[0]), Phase::Timeout);
+    }
+}
+
+#[test]
+fn a_timeout_says_what_the_attempt_was_busy_with() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for driver in drivers() {
+        let late = |host: &str| {
+            let url = format!("http://{host}:{port}");
+            // The time is up before the kernel or the resolver is asked for the first result.
+            let outcomes = with_client(driver, &url, async |client| {
+                vec![client.attempt(&payload(&[b"x"]), Some(Instant::now())).await]
+            });
+            match &outcomes[0] {
+                Outcome::Retry { why, .. } => why.message.clone(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(late("localhost"), "time was up while resolving the collector's host name");
+        assert_eq!(late("127.0.0.1"), "time was up while connecting to the collector");
+    }
+}
+
+#[test]
+fn a_body_above_the_limit_is_not_awaited() {
+    for driver in drivers() {
+        let (address, server) = serve(|listener| {
+            let (mut peer, _) = listener.accept().unwrap();
+            read_request(&mut peer);
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", BODY_BYTES_MAX + 1);
+            peer.write_all(head.as_bytes()).unwrap();
+            // Returns when the client closes the connection, without a byte of the body.
+            peer.read(&mut [0]).unwrap_or(0)
+        });
+        let outcomes = with_client(driver, &url(address), async |client| {
+            vec![client.attempt(&payload(&[b"x"]), guard()).await]
+        });
+        let taken = matches!(outcomes[0], Outcome::Delivered { rejected: 0, warning: Some(_) });
+        assert!(taken, "{outcomes:?}");
+        assert_eq!(server.join().unwrap(), 0);
     }
 }
 

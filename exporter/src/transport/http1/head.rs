@@ -35,7 +35,7 @@ impl RequestHead {
     ///
     /// # Errors
     ///
-    /// The codec decides this header itself: framing, connection, content.
+    /// The codec decides this header itself: framing, connection, content, codings.
     pub fn check(name: &HeaderName) -> Result<(), HeadError> {
         match RESERVED.contains(&name.as_str()) {
             true => Err(HeadError { name: name.clone() }),
@@ -62,7 +62,7 @@ impl fmt::Debug for RequestHead {
     }
 }
 
-/// A header that a request cannot carry because the exporter sets it itself.
+/// A header that a request cannot carry because the exporter decides about it itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeadError {
     /// The header's name.
@@ -71,7 +71,7 @@ pub struct HeadError {
 
 impl fmt::Display for HeadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the exporter sets {} itself; remove it from the headers", self.name)
+        write!(f, "the exporter decides {} itself; remove it from the headers", self.name)
     }
 }
 
@@ -97,7 +97,9 @@ const CONTENT_TYPE: &str = "application/x-protobuf";
 const OWN_USER_AGENT: &str = concat!("spanwire/", env!("CARGO_PKG_VERSION"));
 
 /// Headers that decide how the request is read, or that are written above. Lower case.
-const RESERVED: [&str; 11] = [
+/// A coding of the answer is not to be asked for: no answer is decoded.
+const RESERVED: [&str; 12] = [
+    "accept-encoding",
     "connection",
     "content-encoding",
     "content-length",

@@ -240,7 +240,10 @@ fn a_request_head_is_complete_and_carries_user_headers() {
 
 #[test]
 fn a_header_that_the_codec_decides_is_refused_and_never_sent_twice() {
-    for name in ["Content-Length", "Transfer-Encoding", "Host", "Connection"] {
+    // What frames the request, what it is, and what the codec cannot do with the answer.
+    let framing = ["Content-Length", "Transfer-Encoding", "Host", "Connection"];
+    let abilities = ["Accept-Encoding", "TE", "Expect", "Upgrade"];
+    for name in framing.into_iter().chain(abilities) {
         let header = (HeaderName::try_from(name).unwrap(), HeaderValue::from_static("injected"));
         assert_eq!(RequestHead::check(&header.0).unwrap_err().name, header.0);
         let rendered = RequestHead::new("h", "/", &[header]).render(0).concat();

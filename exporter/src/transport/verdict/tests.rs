@@ -176,8 +176,20 @@ fn a_cut_answer_means_what_its_status_says() {
 }
 
 #[test]
-fn a_body_above_the_limit_is_refused_whatever_the_status() {
-    for status in [200, 400, 503] {
+fn a_success_stays_one_if_its_body_is_above_the_limit() {
+    let cut = Cut::Broken(ResponseError::BodyTooLarge);
+    for status in [200, 202, 299] {
+        let answer = response(status, &partial_success(5, "no"));
+        let outcome = judge_cut(&cut, Some(answer), 10, SystemTime::UNIX_EPOCH);
+        let warning = "the collector took the data, but its answer was cut: the response body is \
+                       above the limit";
+        assert_eq!(outcome, delivered_with(0, Some(warning)));
+    }
+}
+
+#[test]
+fn any_other_answer_with_a_body_above_the_limit_is_refused_even_if_its_status_is_retryable() {
+    for status in [302, 400, 429, 503] {
         let cut = Cut::Broken(ResponseError::BodyTooLarge);
         let outcome = judge_cut(&cut, Some(response(status, b"")), 10, SystemTime::UNIX_EPOCH);
         match outcome {

@@ -1,0 +1,87 @@
+//! What a user may choose of OTLP, as the specification names it; not all of it is built yet.
+//!
+//! Source: opentelemetry-specification, protocol/exporter.md, "Configuration Options".
+
+use std::fmt;
+
+/// How requests are framed and encoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// OTLP/HTTP with protobuf bodies: `http/protobuf`.
+    #[default]
+    HttpProtobuf,
+    /// OTLP/HTTP with JSON bodies: `http/json`. Not supported yet.
+    HttpJson,
+    /// OTLP/gRPC: `grpc`. Not supported yet.
+    Grpc,
+}
+
+impl Protocol {
+    /// The protocol that `word` names, in any case.
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        let all = [Self::HttpProtobuf, Self::HttpJson, Self::Grpc];
+        all.into_iter().find(|choice| choice.word().eq_ignore_ascii_case(word))
+    }
+
+    /// Whether this build can do it.
+    pub(crate) fn is_supported(self) -> bool {
+        self == Self::HttpProtobuf
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::HttpProtobuf => "http/protobuf",
+            Self::HttpJson => "http/json",
+            Self::Grpc => "grpc",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    /// As in `OTEL_EXPORTER_OTLP_PROTOCOL`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// How the bodies of requests are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Not at all: `none`.
+    #[default]
+    None,
+    /// `gzip`. Not supported yet.
+    Gzip,
+    /// `zstd`. Not supported yet.
+    Zstd,
+}
+
+impl Compression {
+    /// The compression that `word` names, in any case.
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        let all = [Self::None, Self::Gzip, Self::Zstd];
+        all.into_iter().find(|choice| choice.word().eq_ignore_ascii_case(word))
+    }
+
+    /// Whether this build can do it.
+    pub(crate) fn is_supported(self) -> bool {
+        self == Self::None
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    /// As in `OTEL_EXPORTER_OTLP_COMPRESSION`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}

@@ -1,0 +1,265 @@
+//! Configuration, as its user meets it: code beats the signal's variable beats the generic one
+//! beats the default, and what cannot be done is an error of `build` that says where it came from.
+
+mod support;
+
+use std::time::Duration;
+
+use spanwire::{BuildError, Builder, Compression, Exporter, Io, Protocol};
+
+use support::otel::{DRIVERS, LONG, assert_balanced, builder, end_spans, provider};
+use support::{Collector, Reply};
+
+/// A builder that knows only these variables.
+fn with_env(variables: &[(&str, &str)]) -> Builder {
+    let owned = |(name, value): &(&str, &str)| (String::from(*name), String::from(*value));
+    let variables: Vec<_> = variables.iter().map(owned).collect();
+    Exporter::builder().env_from(move |name| {
+        let found = variables.iter().find(|(other, _)| other == name);
+        found.map(|(_, value)| value.clone())
+    })
+}
+
+/// Delivers one span, to wherever it is configured to go.
+fn deliver_one(builder: Builder) {
+    let exporter = builder.build().unwrap();
+    let provider = provider(&exporter, "service");
+    end_spans(&provider, 1);
+    exporter.flush(LONG).unwrap();
+    exporter.shutdown(LONG).unwrap();
+}
+
+/// The error of a configuration that cannot be built.
+fn error_of(builder: Builder) -> BuildError {
+    builder.build().map(|_| ()).expect_err("it must not be built")
+}
+
+#[test]
+fn the_endpoint_of_the_code_beats_the_signals_beats_the_generic_one() {
+    let collector = Collector::start();
+    let at = |path: &str| format!("{}/{path}", collector.endpoint());
+    let (generic, signal) = (at("generic"), at("signal"));
+    let generic = ("OTEL_EXPORTER_OTLP_ENDPOINT", generic.as_str());
+    let signal = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", signal.as_str());
+    let both = || with_env(&[generic, signal]);
+    deliver_one(with_env(&[generic]));
+    deliver_one(both());
+    deliver_one(both().endpoint(at("code")));
+    deliver_one(both().endpoint(at("code")).traces_endpoint(at("code-traces")));
+
+    let heads = collector.heads();
+    let targets: Vec<_> = heads.iter().map(|head| head.split(' ').nth(1).unwrap()).collect();
+    assert_eq!(targets, ["/generic/v1/traces", "/signal", "/code/v1/traces", "/code-traces"]);
+}
+
+#[test]
+fn headers_of_all_sources_are_merged_by_name_and_the_nearest_source_wins() {
+    let collector = Collector::start();
+    let builder = with_env(&[
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=generic,b=generic,c=generic,d=generic"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "B=signal,c=signal,d=signal"),
+    ]);
+    let from_code = [("C", "code"), ("e", "code")];
+    deliver_one(builder.endpoint(collector.endpoint()).headers(from_code).header("D", "last"));
+
+    let head = &collector.heads()[0];
+    let mut given: Vec<_> = head.lines().filter(|line| line.find(": ") == Some(1)).collect();
+    given.sort_unstable();
+    assert_eq!(given, ["a: generic", "b: signal", "c: code", "d: last", "e: code"]);
+}
+
+#[test]
+fn the_timeout_of_the_code_ends_an_attempt_that_the_variables_would_let_wait() {
+    let collector = Collector::scripted(|request| match request {
+        0 => Reply::Stall,
+        _ => Reply::Accept,
+    });
+    let hour = "3600000";
+    let builder = with_env(&[
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", hour),
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", hour),
+    ]);
+    // The flush succeeds: the second attempt was made.
+    deliver_one(builder.endpoint(collector.endpoint()).timeout(Duration::from_millis(50)));
+    assert_eq!(collector.requests(), 2);
+}
+
+#[test]
+fn a_timeout_of_zero_delivers() {
+    for io in DRIVERS {
+        let collector = Collector::start();
+        deliver_one(builder(&collector.endpoint()).0.io(io).timeout(Duration::ZERO));
+        let endpoint = collector.endpoint();
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "0"),
+        ];
+        deliver_one(with_env(&variables).io(io));
+        assert_eq!(collector.spans().len(), 2);
+    }
+}
+
+#[test]
+fn the_protocol_and_compression_of_the_code_beat_variables_that_are_meant_for_others() {
+    let collector = Collector::start();
+    let builder = with_env(&[
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "gzip"),
+    ]);
+    let builder = builder.protocol(Protocol::HttpProtobuf).compression(Compression::None);
+    deliver_one(builder.endpoint(collector.endpoint()));
+    assert_eq!(collector.spans().len(), 1);
+}
+
+#[test]
+fn the_driver_of_the_code_beats_the_variable_whose_case_and_space_do_not_matter() {
+    let driver = |builder: Builder| builder.build().unwrap().stats().driver;
+    assert_eq!(driver(with_env(&[("SPANWIRE_IO", " EPoll ")])), "epoll");
+    assert_eq!(driver(with_env(&[("SPANWIRE_IO", "kqueue")]).io(Io::Epoll)), "epoll");
+}
+
+#[test]
+fn every_unsupported_variable_is_refused_with_its_value_and_its_name() {
+    for (name, value, what) in [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "protocol"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json", "protocol"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip", "compression"),
+        ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd", "compression"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem", "tls"),
+        ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/key.pem", "tls"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://h", "tls"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "grpc://h", "scheme"),
+    ] {
+        let error = error_of(with_env(&[(name, value)]));
+        assert!(matches!(error, BuildError::Unsupported { .. }), "{error:?}");
+        let text = error.to_string();
+        let start = format!("{what} {value:?} from {name} is not supported by this build; use ");
+        assert!(text.starts_with(&start), "{text}");
+    }
+}
+
+#[test]
+fn every_unsupported_value_of_the_code_is_refused_with_its_value_and_its_method() {
+    let plain = || with_env(&[]);
+    for (builder, value, method) in [
+        (plain().protocol(Protocol::Grpc), "grpc", "Builder::protocol"),
+        (plain().protocol(Protocol::HttpJson), "http/json", "Builder::protocol"),
+        (plain().compression(Compression::Gzip), "gzip", "Builder::compression"),
+        (plain().compression(Compression::Zstd), "zstd", "Builder::compression"),
+        (plain().endpoint("https://h"), "https://h", "Builder::endpoint"),
+        (plain().traces_endpoint("unix:///s"), "unix:///s", "Builder::traces_endpoint"),
+    ] {
+        match error_of(builder) {
+            BuildError::Unsupported { value: shown, source_name, .. } => {
+                assert_eq!((&*shown, source_name), (value, method));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_unknown_word_of_the_signal_does_not_hide_the_generic_variable() {
+    let error = error_of(with_env(&[
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "carrier-pigeon"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+    ]));
+    assert!(error.to_string().contains("from OTEL_EXPORTER_OTLP_PROTOCOL"), "{error}");
+}
+
+#[test]
+fn a_value_out_of_its_bounds_is_refused_with_its_method() {
+    let plain = || with_env(&[]);
+    let ms = Duration::from_millis;
+    for (builder, value, method) in [
+        (plain().batch_bytes(0), "0", "Builder::batch_bytes"),
+        (plain().batch_records(0), "0", "Builder::batch_records"),
+        (plain().request_bytes_max(1023), "1023", "Builder::request_bytes_max"),
+        (plain().response_bytes_max(1023), "1023", "Builder::response_bytes_max"),
+        (plain().buffer_bytes((1 << 20) - 1), "1048575", "Builder::buffer_bytes"),
+        (plain().in_flight(0), "0", "Builder::in_flight"),
+        (plain().in_flight(65), "65", "Builder::in_flight"),
+        (plain().retry_backoff(Duration::ZERO, ms(5)), "0ns", "Builder::retry_backoff"),
+        (plain().retry_backoff(ms(5), ms(4)), "4ms", "Builder::retry_backoff"),
+        (with_env(&[("SPANWIRE_IO", "kqueue")]), "kqueue", "SPANWIRE_IO"),
+    ] {
+        match error_of(builder) {
+            BuildError::InvalidValue { value: shown, source_name, .. } => {
+                assert_eq!((&*shown, source_name), (value, method));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_bounds_themselves_are_accepted() {
+    let ms = Duration::from_millis;
+    let plain = || with_env(&[]);
+    for builder in [
+        plain().retry_backoff(ms(1), ms(1)),
+        plain().response_bytes_max(1024),
+        plain().request_bytes_max(1024),
+        plain().buffer_bytes(1 << 20),
+        plain().in_flight(1),
+        plain().in_flight(64),
+    ] {
+        builder.build().unwrap();
+    }
+}
+
+#[test]
+fn a_header_that_cannot_be_sent_is_refused_without_what_may_be_a_secret() {
+    let plain = || with_env(&[]);
+    for (builder, shown) in [
+        (plain().header("a", "1").header("Authorization: secret", ""), "item 2"),
+        (plain().headers([("authorization", "secret\n")]), "authorization"),
+        (plain().header("Accept-Encoding", "secret"), "accept-encoding"),
+    ] {
+        let error = error_of(builder);
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+        match error {
+            BuildError::InvalidHeader { name, source_name: "Builder::header", .. } => {
+                assert_eq!(name, shown);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn variables_without_effect_are_named() {
+    let collector = Collector::start();
+    let (builder, diagnostics) = builder(&collector.endpoint());
+    let variables = ["OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_EXPORT_TIMEOUT"];
+    let set = move |name: &str| variables.contains(&name).then(|| "1".to_owned());
+    drop(builder.env_from(set).build().unwrap());
+    let told = diagnostics.of_kind("Configuration").join("\n");
+    for name in variables {
+        assert!(told.contains(&format!("{name} is ignored")), "{told}");
+    }
+}
+
+#[test]
+fn a_success_whose_body_is_above_the_limit_is_delivered_and_told_of() {
+    let collector = Collector::scripted(|_| Reply::AcceptWith(vec![0; 1025]));
+    let (builder, diagnostics) = builder(&collector.endpoint());
+    let exporter = builder.response_bytes_max(1024).build().unwrap();
+    end_spans(&provider(&exporter, "service"), 3);
+    exporter.flush(LONG).unwrap();
+    let stats = exporter.stats();
+    assert_balanced(&stats, 3);
+    assert_eq!((stats.delivered, stats.requests), (3, 1));
+    assert_eq!(diagnostics.of_kind("PartialSuccess").len(), 1);
+}
+
+#[test]
+fn a_refusal_whose_body_is_above_the_limit_is_final_even_if_its_status_is_retryable() {
+    let collector = Collector::scripted(|_| Reply::Refuse(503, "", vec![b' '; 1025]));
+    let exporter = builder(&collector.endpoint()).0.response_bytes_max(1024).build().unwrap();
+    end_spans(&provider(&exporter, "service"), 3);
+    exporter.flush(LONG).unwrap_err();
+    let stats = exporter.stats();
+    assert_balanced(&stats, 3);
+    assert_eq!((stats.dropped.refused, stats.requests), (3, 1));
+}
