@@ -9,7 +9,15 @@
 //! So the bytes are those of other canonical encoders such as prost, which the tests use as
 //! their oracle.
 
+#[cfg_attr(
+    not(feature = "otel_0_33"),
+    allow(dead_code, reason = "a table of the protocol is whole; only encoders need all of it")
+)]
 pub(crate) mod fields;
 pub(crate) mod read;
 pub(crate) mod response;
+#[cfg_attr(
+    not(feature = "otel_0_33"),
+    allow(dead_code, reason = "a writer is whole; only encoders need all of it")
+)]
 pub(crate) mod write;
