@@ -191,15 +191,12 @@ impl Delivery {
 
     /// A batch's worth was sealed: all that was taken goes out, also what is left of it after a
     /// cut, if there is a lane for it. Left behind it would add up to as much again.
-    fn relieve(&mut self) -> bool {
-        if !self.is_pressed || !self.lanes.has_idle() {
-            return false;
+    fn relieve(&mut self) {
+        if self.is_pressed && self.lanes.has_idle() {
+            self.is_pressed = false;
+            self.batcher.cut_all(&mut self.due);
+            self.queue_due();
         }
-        self.is_pressed = false;
-        self.batcher.cut_all(&mut self.due);
-        let any = !self.due.is_empty();
-        self.queue_due();
-        any
     }
 
     /// The interval is over, or a flush is too late (which `answer_flushes` sees by itself).
@@ -212,10 +209,13 @@ impl Delivery {
     fn end_interval(&mut self) {
         if !self.lanes.has_idle() || !self.ready.is_empty() {
             self.phase = Phase::Overdue;
-        } else if self.cut_everything() {
-            self.gather();
-        } else {
+            return;
+        }
+        self.cut_everything();
+        if self.ready.is_empty() {
             self.phase = Phase::Idle;
+        } else {
+            self.gather();
         }
     }
 
@@ -223,14 +223,12 @@ impl Delivery {
         self.phase = Phase::Gathering(Instant::now() + self.age_max);
     }
 
-    /// Takes and cuts all there is; false if there was nothing.
-    fn cut_everything(&mut self) -> bool {
+    /// Takes and cuts all there is.
+    fn cut_everything(&mut self) {
         self.drainer.take_all(&mut self.runs);
         self.batch_runs();
         self.batcher.cut_all(&mut self.due);
-        let any = !self.due.is_empty();
         self.queue_due();
-        any
     }
 
     /// Moves taken runs into the batcher and what became due into the queue.
@@ -284,19 +282,15 @@ impl Delivery {
                 let started = self.lanes.start(parcel);
                 debug_assert!(started.is_ok(), "a lane was idle");
             }
-            if !self.lanes.has_idle() || !self.cut_what_is_late() {
+            // What should have been cut before and found all lanes busy.
+            match self.phase {
+                Phase::Overdue => self.end_interval(),
+                _ => self.relieve(),
+            }
+            if self.ready.is_empty() || !self.lanes.has_idle() {
                 return;
             }
         }
-    }
-
-    /// Cuts what should have been cut before and found all lanes busy; false if there is nothing.
-    fn cut_what_is_late(&mut self) -> bool {
-        if self.phase == Phase::Overdue {
-            self.end_interval();
-            return !self.ready.is_empty();
-        }
-        self.relieve()
     }
 
     /// The request of a batch: headers of our own between slices of the pipe.
@@ -323,7 +317,8 @@ impl Delivery {
         // No retry is waited for while somebody waits for the data.
         self.lanes.hurry();
         self.obey(command);
-        while let Some(command) = self.alive.0.commands.next() {
+        for _ in 0..PRUNE_MIN {
+            let Some(command) = self.alive.0.commands.next() else { break };
             self.obey(command);
         }
         if self.flushes.len() >= PRUNE_MIN {
