@@ -5,11 +5,21 @@ use std::net::{SocketAddr, TcpListener, TcpStream as Peer};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
+use spanwire_runtime::blocking::spawn_blocking;
 use spanwire_runtime::{Builder, driver};
 
 use super::*;
 use crate::model::Phase;
 use crate::transport::endpoint::Scope;
+
+/// At least the threads of a runtime's blocking pool, where names are resolved.
+const RESOLVERS: usize = 8;
+
+/// Keeps a thread of the blocking pool busy until the sender is dropped.
+fn block_a_resolver() -> (mpsc::Sender<()>, impl Sized) {
+    let (release, released) = mpsc::channel();
+    (release, spawn_blocking(move || released.recv().is_err()))
+}
 
 /// Above every body here that is to be read.
 const BODY_BYTES_MAX: usize = 100;
@@ -324,9 +334,13 @@ fn a_timeout_says_what_the_attempt_was_busy_with() {
     for driver in drivers() {
         let late = |host: &str| {
             let url = format!("http://{host}:{port}");
-            // The time is up before the kernel or the resolver is asked for the first result.
             let outcomes = with_client(driver, &url, async |client| {
-                vec![client.attempt(&payload(&[b"x"]), Some(Instant::now())).await]
+                // Nobody is free to resolve a name until the attempt is over, and its time is up
+                // before the kernel is asked for a first result.
+                let busy: Vec<_> = (0..RESOLVERS).map(|_| block_a_resolver()).collect();
+                let outcome = client.attempt(&payload(&[b"x"]), Some(Instant::now())).await;
+                drop(busy);
+                vec![outcome]
             });
             match &outcomes[0] {
                 Outcome::Retry { why, .. } => why.message.clone(),
