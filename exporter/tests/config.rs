@@ -80,9 +80,9 @@ fn the_timeout_of_the_code_ends_an_attempt_that_the_variables_would_let_wait() {
         ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", hour),
     ]);
     let builder = builder.endpoint(collector.endpoint()).on_diagnostic(|_| {});
-    // The flush succeeds: the second attempt was made.
+    // The flush succeeds, so the attempt that met silence was given up for another.
     deliver_one(builder.timeout(Duration::from_millis(50)));
-    assert_eq!(collector.requests(), 2);
+    assert!(collector.requests() > 1);
 }
 
 #[test]
@@ -251,7 +251,11 @@ fn a_success_whose_body_is_above_the_limit_is_delivered_and_told_of() {
     let stats = exporter.stats();
     assert_balanced(&stats, 3);
     assert_eq!((stats.delivered, stats.requests), (3, 1));
-    assert_eq!(diagnostics.of_kind("PartialSuccess").len(), 1);
+    let told = diagnostics.of_kind("PartialSuccess");
+    assert!(
+        told.len() == 1 && told[0].contains("the response body is above the limit"),
+        "{told:?}"
+    );
 }
 
 #[test]
