@@ -16,7 +16,7 @@ use opentelemetry_sdk::trace::{
 use spanwire::otel_0_33::SpanProcessor;
 
 use support::otel::{DRIVERS, LONG, assert_balanced, builder, end_spans, provider};
-use support::{Collector, Reply};
+use support::{Collector, Reply, dead_address};
 
 #[test]
 fn every_span_arrives_exactly_once_over_both_drivers() {
@@ -297,7 +297,7 @@ fn configured_headers_and_our_own_user_agent_are_sent() {
 #[test]
 fn two_scopes_that_alternate_need_no_more_room_than_one() {
     let refused = |scopes: &[&'static str]| {
-        let exporter = builder("http://127.0.0.1:1").0.build().unwrap();
+        let exporter = builder(&format!("http://{}", dead_address())).0.build().unwrap();
         let provider = provider(&exporter, "service");
         let tracers: Vec<_> = scopes.iter().map(|scope| provider.tracer(*scope)).collect();
         for tracer in tracers.iter().cycle().take(40_000) {

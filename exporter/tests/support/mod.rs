@@ -5,8 +5,8 @@ pub(crate) mod otel;
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -84,7 +84,7 @@ impl Collector {
 
     /// As `scripted`, but requests on different connections are answered at the same time.
     pub(crate) fn concurrent(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
-        Self::listen(TcpListener::bind("127.0.0.1:0").unwrap(), Box::new(script))
+        Self::listen(TcpListener::bind((own_ip(), 0)).unwrap(), Box::new(script))
     }
 
     /// As `scripted`, on an address that was in use before (a restarted collector).
@@ -198,9 +198,18 @@ fn one_at_a_time(
     move |request| (script.lock().unwrap())(request)
 }
 
-/// An address of this machine that nobody listens on.
+/// An address of this machine that nobody listens on, now or later.
 pub(crate) fn dead_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    (own_ip(), 4318).into()
+}
+
+/// A loopback address that no other test uses, so that a port which one test has let go of is
+/// not met by another: all of 127.0.0.0/8 is this machine.
+fn own_ip() -> Ipv4Addr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let process = 1 + (std::process::id() % 250) as u8;
+    Ipv4Addr::new(127, process, high, 1 + low % 250)
 }
 
 /// What a test waits for something that must happen; it fails, rather than hangs, past it.
