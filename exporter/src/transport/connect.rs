@@ -70,9 +70,10 @@ mod tests {
 
     use super::*;
 
-    /// An address where nobody listens.
+    /// A loopback address where nobody listens; a port that a test has let go of might be met
+    /// by another test.
     fn deaf() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+        ([127, 9, 9, 9], 9).into()
     }
 
     fn connected_to(addresses: Vec<SocketAddr>) -> Result<SocketAddr, Failure> {
