@@ -17,7 +17,7 @@ thread_local!(static ALLOCATIONS: Cell<u64> = const { Cell::new(0) });
 static LARGE_BYTES: AtomicIsize = AtomicIsize::new(0);
 
 /// A pool is larger than this, and nothing else here is.
-const LARGE: usize = 1 << 20;
+const LARGE: usize = 8 << 20;
 
 // SAFETY: all of it is the system's allocator.
 unsafe impl GlobalAlloc for Counting {

@@ -88,19 +88,20 @@ impl<'a> Cursor<'a> {
         let start = memory.as_ptr();
         let mut cursor = Cursor::new(memory);
         let result = encode(&mut cursor);
-        let written = cursor.finish(start).ok_or(Overflow { room })?;
+        let written = cursor.finish(start, room).ok_or(Overflow { room })?;
         // SAFETY: `finish` says that the first `written` bytes of the spare capacity, which
         // begins at `out.len()`, are initialised; `written` is at most `room`.
         unsafe { out.set_len(out.len() + written) };
         Ok(result)
     }
 
-    /// The bytes written to the memory that begins at `start`, unless they did not all fit or
-    /// somebody swapped this cursor for one over other memory: safe code may do that with a
-    /// `&mut Cursor`, so whoever relies on the memory being initialised has to ask.
+    /// The bytes written to the memory of `room` bytes that begins at `start`, unless they did
+    /// not all fit or somebody swapped this cursor for one over other memory: safe code may do
+    /// that with a `&mut Cursor`, so whoever relies on the memory being initialised has to ask.
     #[inline]
-    pub(crate) fn finish(&self, start: *const MaybeUninit<u8>) -> Option<usize> {
-        let ours = ptr::eq(self.start.cast_const(), start.cast());
+    pub(crate) fn finish(&self, start: *const MaybeUninit<u8>, room: usize) -> Option<usize> {
+        // Memory of no bytes may have the address of somebody else's.
+        let ours = ptr::eq(self.start.cast_const(), start.cast()) && self.len <= room;
         (ours && !self.overflowed).then_some(self.len)
     }
 
@@ -310,3 +311,21 @@ impl fmt::Display for Overflow {
 }
 
 impl std::error::Error for Overflow {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_over_the_memory_behind_an_empty_one_is_not_taken_for_it() {
+        let mut memory = [MaybeUninit::uninit(); 8];
+        let (none, behind) = memory.split_at_mut(0);
+        let start = none.as_ptr();
+        let mut cursor = Cursor::new(none);
+        assert_eq!(cursor.finish(start, 0), Some(0));
+        // Safe code may do that, and with other luck `behind` is another allocation.
+        cursor = Cursor::new(behind);
+        cursor.put_slice(b"four");
+        assert_eq!(cursor.finish(start, 0), None);
+    }
+}

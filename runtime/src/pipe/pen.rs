@@ -70,11 +70,11 @@ impl Pen {
         // long as the memory is, and readers stay below the committed mark (`Slice`), where
         // `free` begins.
         let memory = unsafe { shared.slab.write(free) };
-        let start = memory.as_ptr();
+        let (start, room) = (memory.as_ptr(), memory.len());
         let mut cursor = Cursor::new(memory);
         encode(&mut cursor);
         // At most the bytes of a chunk, which fit.
-        cursor.finish(start).map(|written| written as u32)
+        cursor.finish(start, room).map(|written| written as u32)
     }
 
     fn begin_run(&mut self, shared: &Shared, tag: Tag) {

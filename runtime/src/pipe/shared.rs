@@ -34,8 +34,8 @@ pub(super) struct Shared {
     doorbell: Arc<Doorbell>,
 }
 
-/// Whom to wake, once no lock is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whom to wake, once no lock is held; the later one wakes whom the earlier one wakes too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Bell {
     /// Nobody: nothing was committed or sealed.
     Silent,
@@ -159,14 +159,20 @@ impl Shared {
     ) -> Written {
         let mut common = self.common.lock();
         // This thread has written to a later chunk: what it writes now must come out later.
-        if let Some(pen) = common.take_if(|pen| pen.sequence < *last) {
-            self.ledger.lock().seal(pen, Owner::All, &self.chunks);
-        }
-        let written = self.write(&mut common, Owner::All, tag, encode);
+        let older = common.take_if(|pen| pen.sequence < *last);
+        let sealed = older.map_or(Bell::Silent, |pen| self.seal(pen, Owner::All));
+        let mut written = self.write(&mut common, Owner::All, tag, encode);
+        written.bell = written.bell.max(sealed);
         if let (Ok(()), Some(pen)) = (written.outcome, &*common) {
             *last = pen.sequence;
         }
         written
+    }
+
+    fn seal(&self, pen: Pen, owner: Owner) -> Bell {
+        let mut ledger = self.ledger.lock();
+        ledger.seal(pen, owner, &self.chunks);
+        Bell::after_seal(&ledger)
     }
 
     /// Wakes whom it may concern. Not under a lock: waking takes microseconds.

@@ -9,6 +9,7 @@ use std::task::{Poll, Waker};
 use super::Want;
 use super::shared::Shared;
 use super::thread::Busy;
+use crate::sync::unwind;
 use crate::sync::watch::{self, Watch};
 
 /// Waits until there is what `want` says.
@@ -46,7 +47,8 @@ impl Watch for Waiting {
         let task = self.task.take();
         let woke = task.is_some();
         if let Some(task) = task {
-            task.wake();
+            // The worker is the caller, and a waker that panics must not end it.
+            unwind::quietly(|| task.wake());
         }
         woke
     }
@@ -77,6 +79,8 @@ mod tests {
 
     use super::*;
     use crate::pipe::{Config, Drainer, Pipe, Tag};
+    use crate::sync::doorbell::{Bed, Doorbell};
+    use crate::sync::shim::limits::RUNS_MAX;
 
     /// Counts how often its task was woken.
     #[derive(Default)]
@@ -152,7 +156,7 @@ mod tests {
         let mut readable = pin!(drainer.readable(Want::Batch));
         assert!(readable.as_mut().poll(&mut context).is_pending());
         // A run for each record fills the table of runs, not the chunk.
-        for scope in 0..70 * 32 {
+        for scope in 0..70 * RUNS_MAX as u32 {
             pipe.append(Tag::new(0, scope), |cursor| cursor.put_u8(1)).unwrap();
         }
         assert!(watch::rescan_all());
@@ -169,5 +173,44 @@ mod tests {
             assert!(watch::any_wants_first());
         }
         assert!(!watch::any_wants_first());
+    }
+
+    #[test]
+    fn a_waker_that_panics_ends_no_worker() {
+        struct Bomb;
+        impl Wake for Bomb {
+            fn wake(self: Arc<Self>) {
+                panic!("expected by the test");
+            }
+        }
+        let (pipe, mut drainer) = pipe();
+        let waker = Waker::from(Arc::new(Bomb));
+        let mut readable = pin!(drainer.readable(Want::First));
+        assert!(readable.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        pipe.append(Tag::new(0, 0), |_| ()).unwrap();
+        assert!(watch::rescan_all());
+    }
+
+    #[test]
+    fn a_common_chunk_that_is_sealed_in_an_empty_pool_wakes_an_idle_worker() {
+        let mut config = Config::default();
+        (config.chunks, config.promote_after) = (2, 1);
+        let bell = Arc::new(Doorbell::new());
+        let (pipe, mut drainer) = Pipe::new(config, Arc::clone(&bell));
+        let put = |bytes: &[u8]| pipe.append(Tag::new(0, 0), |cursor| cursor.put_slice(bytes));
+        // One record in the common chunk, one in a chunk of the thread's own.
+        put(b"common").unwrap();
+        put(b"own").unwrap();
+        put(&vec![1; config.chunk_bytes]).unwrap_err();
+        let mut leased = Vec::new();
+        drainer.take_all(&mut leased);
+        // Everything was taken, so the worker sleeps; its next take would free a chunk.
+        let mut context = Context::from_waker(Waker::noop());
+        let mut readable = pin!(drainer.readable(Want::First));
+        assert!(readable.as_mut().poll(&mut context).is_pending());
+        bell.lie_down(Bed::Futex, true);
+        put(b"late").unwrap_err();
+        assert!(bell.get_up(), "a chunk was sealed, and nobody was told");
+        assert!(watch::rescan_all());
     }
 }

@@ -9,7 +9,8 @@ use std::rc::Rc;
 
 /// Something a worker rescans.
 pub trait Watch {
-    /// Wakes the task that waits, if there is something for it, and says whether it did.
+    /// Wakes the task that waits, if there is something for it, and says whether it did. Does
+    /// not panic.
     fn rescan(&self) -> bool;
 
     /// Whether the waiting task wants to hear of the very first commit. If so the worker
@@ -32,9 +33,23 @@ pub fn register(watch: Rc<dyn Watch>) -> Registration {
 }
 
 /// Rescans all of this thread's watches; true if any task was woken.
+///
+/// A waker is foreign code: it may begin watches and end them, so the list is not borrowed
+/// while one runs.
 pub fn rescan_all() -> bool {
+    let mut woke = false;
+    let mut at = 0;
     // No short circuit: each one with something to say has to say it.
-    WATCHES.with_borrow(|list| list.iter().fold(false, |woke, watch| watch.rescan() | woke))
+    while let Some(watch) = nth(at) {
+        woke |= watch.rescan();
+        // Another one is in its place if it has ended.
+        at += usize::from(nth(at).is_some_and(|now| Rc::ptr_eq(&now, &watch)));
+    }
+    woke
+}
+
+fn nth(at: usize) -> Option<Rc<dyn Watch>> {
+    WATCHES.with_borrow(|list| list.get(at).cloned())
 }
 
 /// Whether any of this thread's watches wants to hear of the first commit.
@@ -47,5 +62,51 @@ impl Drop for Registration {
         // The list may be gone already when the thread exits.
         let _ =
             WATCHES.try_with(|list| list.borrow_mut().retain(|watch| !Rc::ptr_eq(watch, &self.0)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Counts its rescans, and has something for its task once.
+    #[derive(Default)]
+    struct Counting {
+        rescans: Cell<u32>,
+        on_wake: Cell<Option<Box<dyn FnOnce()>>>,
+    }
+
+    impl Watch for Counting {
+        fn rescan(&self) -> bool {
+            self.rescans.set(self.rescans.get() + 1);
+            self.on_wake.take().map(|wake| wake()).is_some()
+        }
+
+        fn wants_first(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_waker_may_begin_and_end_watches() {
+        let watches: [Rc<Counting>; 4] = Default::default();
+        let [first, second, third, late] = watches.clone();
+        let own = Rc::new(Cell::new(None));
+        let begun = Rc::new(Cell::new(None));
+        own.set(Some(register(first.clone())));
+        let _rest = [register(second), register(third)];
+        let (ends, begins) = (Rc::clone(&own), Rc::clone(&begun));
+        first.on_wake.set(Some(Box::new(move || {
+            drop(ends.take());
+            begins.set(Some(register(late)));
+        })));
+        assert!(rescan_all());
+        let rescans: Vec<_> = watches.iter().map(|watch| watch.rescans.get()).collect();
+        assert_eq!(rescans, [1, 1, 1, 1], "none is left out");
+        assert!(!rescan_all());
+        assert_eq!(first.rescans.get(), 1, "it has ended");
+        drop(begun.take());
     }
 }
