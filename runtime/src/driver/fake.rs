@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io;
 use std::rc::Rc;
 use std::slice;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub(super) struct State {
     pub(super) sent: Vec<u8>,
     /// How many bytes receives have received: they are numbered.
     pub(super) received: usize,
+    /// From now on nothing works any more, and nothing ends.
+    pub(super) is_broken: bool,
 }
 
 /// An operation in flight.
@@ -115,14 +118,19 @@ impl Backend for Fake {
 
     fn forget(&mut self, _source: usize, _fd: i32) {}
 
-    fn turn(&mut self, slots: &mut Slots<Op>) {
-        for (key, result) in self.0.borrow_mut().due.drain(..) {
+    fn turn(&mut self, slots: &mut Slots<Op>) -> io::Result<()> {
+        let mut state = self.0.borrow_mut();
+        if state.is_broken {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        for (key, result) in state.due.drain(..) {
             slots.complete(key, result);
         }
+        Ok(())
     }
 
-    fn park(&mut self, slots: &mut Slots<Op>, _timeout: Option<Duration>) {
-        self.turn(slots);
+    fn park(&mut self, slots: &mut Slots<Op>, _timeout: Option<Duration>) -> io::Result<()> {
+        self.turn(slots)
     }
 
     fn unpark(&self) -> Box<dyn Unpark> {

@@ -76,10 +76,14 @@ impl Poller {
     }
 
     /// Waits for events, and tries again what waited for them.
-    fn poll(&mut self, slots: &mut Slots<Op>, timeout: Duration) {
-        // The one error here is EINTR: the caller sees an early return.
-        if self.poll.poll(&mut self.events, Some(timeout)).is_err() {
-            return;
+    ///
+    /// # Errors
+    /// If somebody has closed our descriptor, or it is somebody else's by now.
+    fn poll(&mut self, slots: &mut Slots<Op>, timeout: Duration) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            // A signal: the caller sees an early return.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            polled => polled?,
         }
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
@@ -96,6 +100,7 @@ impl Poller {
             }
         }
         self.events = events;
+        Ok(())
     }
 
     /// Goes on with those who wait, until one would block again.
@@ -185,17 +190,19 @@ impl Backend for Poller {
         self.free.push(source);
     }
 
-    fn turn(&mut self, slots: &mut Slots<Op>) {
-        if self.waiting > 0 {
-            self.poll(slots, Duration::ZERO);
+    fn turn(&mut self, slots: &mut Slots<Op>) -> io::Result<()> {
+        if self.waiting == 0 {
+            return Ok(());
         }
+        self.poll(slots, Duration::ZERO)
     }
 
-    fn park(&mut self, slots: &mut Slots<Op>, timeout: Option<Duration>) {
+    fn park(&mut self, slots: &mut Slots<Op>, timeout: Option<Duration>) -> io::Result<()> {
         let timeout = timeout.unwrap_or(PARK_MAX).min(PARK_MAX);
         let timeout = if self.is_unparked { Duration::ZERO } else { timeout };
-        self.poll(slots, timeout);
+        let polled = self.poll(slots, timeout);
         self.is_unparked = false;
+        polled
     }
 
     fn unpark(&self) -> Box<dyn Unpark> {
@@ -295,3 +302,21 @@ fn checked(count: isize) -> io::Result<usize> {
 const UNPARK: Token = Token(usize::MAX);
 /// How many events one call takes; the rest stay in the kernel for the next.
 const EVENTS_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn a_descriptor_that_was_taken_away_is_an_error_and_no_busy_loop() {
+        let mut poller = Poller::open().unwrap();
+        let other = File::open("/dev/null").unwrap();
+        // SAFETY: both descriptors are open; what is put in the place of the first one is
+        // closed with it.
+        let taken = unsafe { libc::dup2(other.as_raw_fd(), poller.poll.as_raw_fd()) };
+        assert!(taken >= 0);
+        poller.park(&mut Slots::new(), None).unwrap_err();
+    }
+}

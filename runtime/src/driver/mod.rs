@@ -19,6 +19,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::str::FromStr;
@@ -174,16 +175,23 @@ impl Driver {
     }
 
     /// Submits what was started, and wakes the tasks whose operations have ended. Never waits.
+    ///
+    /// # Panics
+    /// If the driver does not work any more, which ends the worker.
     pub(crate) fn turn(&self) {
-        self.0.with_core(|slots, backend| backend.turn(slots));
+        let turned = self.0.with_core(|slots, backend| backend.turn(slots));
         self.0.run_effects();
+        self.0.expect_usable(turned);
     }
 
     /// As [`turn`](Self::turn), but first waits until an operation ends, an unpark, or
     /// `timeout`. May return earlier.
+    ///
+    /// # Panics
+    /// As [`turn`](Self::turn).
     pub(crate) fn park(&self, timeout: Option<Duration>) {
-        self.0.with_core(|slots, backend| backend.park(slots, timeout));
-        self.0.run_effects();
+        let parked = self.0.park(timeout);
+        self.0.expect_usable(parked);
     }
 
     /// Makes this the thread's current driver while `f` runs.
@@ -193,8 +201,8 @@ impl Driver {
     }
 
     /// Cancels all operations and waits for their ends, at most for `limit`. Returns how many
-    /// did not end: their memory is leaked, together with the driver, because the kernel may
-    /// still touch it. Nothing can be started afterwards.
+    /// did not end: their memory is leaked, because the kernel may still touch it. Nothing can
+    /// be started afterwards.
     pub(crate) fn shutdown(&self, limit: Duration) -> usize {
         if self.0.is_shut_down.replace(true) {
             return 0;
@@ -203,16 +211,12 @@ impl Driver {
         let deadline = Instant::now().checked_add(limit);
         while self.in_flight() > 0 {
             let rest = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            self.park(rest);
-            if rest == Some(Duration::ZERO) {
+            // Not a panic: this may be the destructor of a worker that panics already.
+            if self.0.park(rest).is_err() || rest == Some(Duration::ZERO) {
                 break;
             }
         }
-        let left = self.in_flight();
-        if left > 0 {
-            std::mem::forget(Rc::clone(&self.0));
-        }
-        left
+        self.in_flight()
     }
 }
 
@@ -242,9 +246,18 @@ pub(crate) struct Shared {
 
 /// Borrowed only while no foreign code can run.
 struct Core {
-    /// Dropped first: a ring must be gone before the memory that it was lent.
     backend: Box<dyn Backend>,
     slots: Slots<Op>,
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // However it came to this: closing a ring does not wait for what it was lent to be
+        // let go, so that has to stay for good.
+        if self.slots.in_flight() > 0 {
+            mem::forget(mem::replace(&mut self.slots, Slots::new()));
+        }
+    }
 }
 
 impl Shared {
@@ -294,9 +307,16 @@ impl Shared {
         if let Some(ended) = taken {
             return Poll::Ready(ended);
         }
-        // Cloning and dropping wakers is foreign code: neither happens under the borrow.
+        // Cloning and dropping wakers is foreign code: neither happens under the borrow, and
+        // the operation may end meanwhile.
         let waker = cx.waker().clone();
-        let replaced = self.core.borrow_mut().slots.wait(key, waker);
+        let mut core = self.core.borrow_mut();
+        if let Some(ended) = core.slots.take(key) {
+            drop(core);
+            return Poll::Ready(ended);
+        }
+        let replaced = core.slots.wait(key, waker);
+        drop(core);
         drop(replaced);
         Poll::Pending
     }
@@ -314,15 +334,28 @@ impl Shared {
             abandoned
         });
         match abandoned {
-            // Dropping a waker runs code of others, so not inside the table's borrow.
-            Abandoned::InFlight(waker) => drop(waker),
+            // Dropping wakers and buffers runs code of others: not inside the table's borrow,
+            // and as this is a destructor, no panic leaves it.
+            Abandoned::InFlight(waker) => unwind::quietly(|| drop(waker)),
             Abandoned::Ended(op, result) => {
                 op.orphaned();
-                op.dispose(result);
+                unwind::quietly(|| op.dispose(result));
             }
             Abandoned::Unknown => {}
         }
         self.run_effects();
+    }
+
+    fn park(&self, timeout: Option<Duration>) -> io::Result<()> {
+        let parked = self.with_core(|slots, backend| backend.park(slots, timeout));
+        self.run_effects();
+        parked
+    }
+
+    fn expect_usable(&self, advanced: io::Result<()>) {
+        if let Err(error) = advanced {
+            panic!("the {} driver of this worker has become unusable: {error}", self.kind);
+        }
     }
 
     fn cancel_all(&self) {

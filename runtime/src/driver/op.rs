@@ -27,11 +27,18 @@ pub(super) trait Backend {
     fn forget(&mut self, source: usize, fd: i32);
 
     /// Submits what was queued and reports what has ended, without waiting.
-    fn turn(&mut self, slots: &mut Slots<Op>);
+    ///
+    /// # Errors
+    /// If the driver does not work any more and never will; perhaps some time after that. Then
+    /// nothing ends any more.
+    fn turn(&mut self, slots: &mut Slots<Op>) -> io::Result<()>;
 
     /// As [`turn`](Self::turn), but waits until something has ended, an [`Unpark`] was used
     /// since the last park, or `timeout` has passed. May return earlier.
-    fn park(&mut self, slots: &mut Slots<Op>, timeout: Option<Duration>);
+    ///
+    /// # Errors
+    /// As for [`turn`](Self::turn), at once.
+    fn park(&mut self, slots: &mut Slots<Op>, timeout: Option<Duration>) -> io::Result<()>;
 
     /// What ends a park from any thread.
     fn unpark(&self) -> Box<dyn Unpark>;

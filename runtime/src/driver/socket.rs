@@ -138,8 +138,17 @@ impl Socket {
         if !condition {
             return Poll::Ready(());
         }
-        self.waiters.borrow_mut().push(cx.waker().clone());
+        if !self.is_waiter(cx.waker()) {
+            // Cloning a waker is foreign code, and not for inside the borrow.
+            let waker = cx.waker().clone();
+            self.waiters.borrow_mut().push(waker);
+        }
         Poll::Pending
+    }
+
+    /// Whether `waker` is among the waiters: a task that polls often is there once.
+    fn is_waiter(&self, waker: &Waker) -> bool {
+        self.waiters.borrow().iter().any(|waiter| waiter.will_wake(waker))
     }
 
     fn wake_waiters(&self) {

@@ -6,11 +6,12 @@ use std::future::Future;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -383,6 +384,94 @@ fn a_kernel_that_never_ends_an_operation_gets_its_memory_for_good() {
     // Even now the kernel may read it.
     assert_eq!(kernel.borrow_mut().end(0, 100).1, 100);
     assert_eq!(kernel.borrow().sent, *bytes);
+}
+
+#[test]
+fn a_driver_that_breaks_ends_its_worker_and_frees_nothing() {
+    let (driver, kernel, socket) = fake();
+    let bytes = Arc::new(vec![1; 100]);
+    let bufs = vec![Bytes::from_owner(Owner(Arc::clone(&bytes)))];
+    let send = driver.0.start(Op::send(socket.lease(), bufs));
+    kernel.borrow_mut().is_broken = true;
+    let panic = catch_unwind(AssertUnwindSafe(|| driver.park(None))).unwrap_err();
+    let text = panic.downcast_ref::<String>().unwrap();
+    assert!(text.contains("unusable"), "{text}");
+    catch_unwind(AssertUnwindSafe(|| driver.turn())).unwrap_err();
+    drop(send);
+    // Without a limit, and all the same it waits for nothing.
+    assert_eq!(driver.shutdown(Duration::MAX), 1);
+    drop(driver);
+    assert_eq!(Arc::strong_count(&bytes), 2, "even now the kernel may read it");
+}
+
+#[test]
+fn an_unwinding_shutdown_frees_nothing() {
+    let (driver, _kernel, socket) = fake();
+    let bytes = Arc::new(vec![1; 100]);
+    let bufs = vec![Bytes::from_owner(Owner(Arc::clone(&bytes)))];
+    drop(driver.0.start(Op::send(socket.lease(), bufs)));
+    // What is left of a shutdown that has panicked half-way.
+    driver.0.is_shut_down.set(true);
+    drop(driver);
+    assert_eq!(Arc::strong_count(&bytes), 2);
+}
+
+/// Runs its closure whenever a waker with it is cloned.
+struct OnClone(Box<dyn Fn()>);
+
+impl OnClone {
+    /// # Safety
+    ///
+    /// The waker is gone before `self` is.
+    unsafe fn waker(&self) -> Waker {
+        fn raw(data: *const ()) -> RawWaker {
+            RawWaker::new(data, &VTABLE)
+        }
+        unsafe fn clone(data: *const ()) -> RawWaker {
+            // SAFETY: the promise of `waker`.
+            unsafe { (*data.cast::<OnClone>()).0() };
+            raw(data)
+        }
+        static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, |_| (), |_| (), |_| ());
+        // SAFETY: nothing but `clone` looks at the data, which lives by the promise above; the
+        // test has one thread.
+        unsafe { Waker::from_raw(raw((&raw const *self).cast())) }
+    }
+}
+
+#[test]
+fn an_operation_that_ends_while_its_waker_is_cloned_is_ready() {
+    let (driver, kernel, socket) = fake();
+    let mut receive = driver.0.start(Op::recv(socket.lease(), Vec::with_capacity(8)));
+    kernel.borrow_mut().end(0, 3);
+    let shared = Rc::clone(&driver.0);
+    let ends = OnClone(Box::new(move || {
+        shared.with_core(|slots, backend| {
+            let _ = backend.turn(slots);
+        })
+    }));
+    let polled = {
+        // SAFETY: the waker is dropped at the end of this block.
+        let waker = unsafe { ends.waker() };
+        Pin::new(&mut receive).poll(&mut Context::from_waker(&waker))
+    };
+    assert!(polled.is_ready(), "nobody would wake it");
+}
+
+#[test]
+fn a_task_that_polls_often_waits_for_a_socket_once() {
+    let (driver, kernel, socket) = fake();
+    drop(driver.0.start(Op::recv(socket.lease(), Vec::with_capacity(8))));
+    let count = Arc::new(Count::default());
+    let waker = Waker::from(Arc::clone(&count));
+    let mut settled = Box::pin(socket.receives_settled());
+    for _ in 0..3 {
+        assert!(settled.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    kernel.borrow_mut().end(0, -libc::ECANCELED);
+    driver.turn();
+    assert_eq!(count.get(), 1);
+    assert!(settled.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
 }
 
 #[test]

@@ -19,7 +19,6 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use io_uring::squeue::{Entry, Flags};
@@ -40,8 +39,8 @@ pub(super) struct Ring {
     is_unparked: bool,
     /// The kernel knows `IORING_ENTER_NO_IOWAIT`.
     can_wait_uncounted: bool,
-    /// The kernel has refused the ring for good: no further call is made.
-    is_dead: bool,
+    /// The errno with which the kernel has refused the ring for good: no further call is made.
+    refused: Option<i32>,
 }
 
 impl Ring {
@@ -59,7 +58,7 @@ impl Ring {
             bell: Arc::new(Bell::new().map_err(at("eventfd"))?),
             is_bell_armed: false,
             is_unparked: false,
-            is_dead: false,
+            refused: None,
         };
         ring.round_trip().map_err(at("io_uring_enter"))?;
         Ok(ring)
@@ -101,21 +100,23 @@ impl Ring {
         }
     }
 
-    /// As `enter`, on a ring that works.
+    /// As `enter`, once the ring is known to work.
     ///
-    /// # Panics
-    /// If the kernel refuses the ring from now on, which ends the worker: somebody has closed
-    /// its descriptor, or has put the process under a seccomp profile.
-    fn advance(&mut self, want: u32, timeout: Option<Duration>) {
-        if self.is_dead {
-            // Nothing will ever end; a caller who comes back until then must not spin.
-            thread::sleep(timeout.unwrap_or_default());
-        } else if let Err(error) = self.enter(want, timeout) {
-            self.is_dead = true;
-            panic!(
-                "the ring of this worker is unusable: {}",
-                Unavailable::new("io_uring_enter", error)
-            );
+    /// # Errors
+    /// If the kernel refuses the ring from now on: somebody has closed its descriptor, or has
+    /// put the process under a seccomp profile.
+    fn advance(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
+        if self.refused.is_none()
+            && let Err(error) = self.enter(want, timeout)
+        {
+            self.refused = Some(error.raw_os_error().unwrap_or(libc::EIO));
+        }
+        match self.refused.map(io::Error::from_raw_os_error) {
+            None => Ok(()),
+            Some(error) => {
+                let kind = error.kind();
+                Err(io::Error::new(kind, Unavailable::new("io_uring_enter", error).to_string()))
+            }
         }
     }
 
@@ -139,12 +140,16 @@ impl Ring {
     fn push(&mut self, slots: &mut Slots<Op>, entry: &Entry) -> bool {
         for _ in 0..PUSHES_MAX {
             // SAFETY: what an entry points to is owned by its operation's slot, in a box, until
-            // the operation's final completion; `Shared` leaks slots and ring otherwise.
+            // the operation's final completion; `Core` leaks the slots otherwise.
             if unsafe { self.ring.submission().push(entry) }.is_ok() {
                 return true;
             }
-            self.advance(0, Some(Duration::ZERO));
+            let advanced = self.advance(0, Some(Duration::ZERO));
             self.reap(slots);
+            if advanced.is_err() {
+                // The worker's next look ends it: this may be inside of a task or a destructor.
+                return false;
+            }
         }
         false
     }
@@ -175,25 +180,29 @@ impl Backend for Ring {
 
     fn forget(&mut self, _source: usize, _fd: RawFd) {}
 
-    fn turn(&mut self, slots: &mut Slots<Op>) {
+    fn turn(&mut self, slots: &mut Slots<Op>) -> io::Result<()> {
         let queue = self.ring.submission();
         let has_work = !queue.is_empty() || queue.taskrun() || queue.cq_overflow();
         drop(queue);
-        if has_work {
-            self.advance(0, Some(Duration::ZERO));
-        }
+        let advanced = if has_work || self.refused.is_some() {
+            self.advance(0, Some(Duration::ZERO))
+        } else {
+            Ok(())
+        };
         self.reap(slots);
+        advanced
     }
 
-    fn park(&mut self, slots: &mut Slots<Op>, timeout: Option<Duration>) {
+    fn park(&mut self, slots: &mut Slots<Op>, timeout: Option<Duration>) -> io::Result<()> {
         self.arm_bell(slots);
-        if mem::take(&mut self.is_unparked) {
-            self.advance(0, Some(Duration::ZERO));
+        let advanced = if mem::take(&mut self.is_unparked) {
+            self.advance(0, Some(Duration::ZERO))
         } else {
-            self.advance(1, timeout);
-        }
+            self.advance(1, timeout)
+        };
         self.reap(slots);
         self.is_unparked = false;
+        advanced
     }
 
     fn unpark(&self) -> Box<dyn Unpark> {
@@ -356,3 +365,30 @@ const POLLIN: u32 = libc::POLLIN.cast_unsigned() as u32;
 const BELL: u64 = u64::MAX;
 const CANCEL: u64 = u64::MAX - 1;
 const NOP: u64 = u64::MAX - 2;
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn a_ring_that_was_taken_away_is_an_error_wherever_that_is_noticed() {
+        let mut ring = match Ring::open() {
+            Ok(ring) => ring,
+            Err(error) => return eprintln!("SKIPPED on uring: {error}"),
+        };
+        let other = File::open("/dev/null").unwrap();
+        // SAFETY: both descriptors are open; what is put in the place of the first one is
+        // closed with it.
+        let taken = unsafe { libc::dup2(other.as_raw_fd(), ring.ring.as_raw_fd()) };
+        assert!(taken >= 0);
+        let mut slots = Slots::new();
+        // Who needs room in the queue, perhaps a task, is refused without a panic.
+        let nop = opcode::Nop::new().build().user_data(NOP);
+        let pushed = (0..=SUBMISSIONS).filter(|_| ring.push(&mut slots, &nop)).count();
+        assert_eq!(pushed, SUBMISSIONS as usize);
+        ring.turn(&mut slots).unwrap_err();
+        ring.park(&mut slots, None).unwrap_err();
+    }
+}
