@@ -49,6 +49,7 @@ pub struct SpanProcessor {
 impl SpanProcessor {
     /// A new way into `exporter`. Its spans belong to the resource of the provider that it is
     /// added to.
+    #[must_use = "a processor does nothing until a provider has it"]
     pub fn new(exporter: &Exporter) -> Self {
         Self { door: Door::open(exporter.shared()), _exporter: exporter.clone() }
     }
@@ -95,8 +96,8 @@ impl opentelemetry_sdk::trace::SpanProcessor for SpanProcessor {
     }
 }
 
-/// How long `force_flush`, which names no limit, may take: the SDK's export timeout
-/// (`OTEL_BSP_EXPORT_TIMEOUT`, 30 s by default).
+/// How long `force_flush`, which names no limit, may take: the default export timeout of the
+/// specification's batch processor (30 s).
 pub const FLUSH_LIMIT: Duration = Duration::from_secs(30);
 
 /// The scopes that a thread used last and their tags, the very last one in front.
