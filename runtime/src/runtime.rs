@@ -505,6 +505,14 @@ impl fmt::Debug for Handle {
     }
 }
 
+const _: () = {
+    const fn anywhere<T: Send + Sync>() {}
+    anywhere::<Runtime>();
+    anywhere::<Handle>();
+    // A handle passes the output on; it is not shared.
+    anywhere::<JoinHandle<std::cell::Cell<u8>>>();
+};
+
 /// Enough for deep async call chains and a TLS handshake; a page at a time is used.
 const STACK_BYTES: usize = 512 << 10;
 /// How long dropping a runtime may keep its owner waiting.

@@ -195,7 +195,8 @@ impl Backend for Ring {
 
     fn park(&mut self, slots: &mut Slots<Op>, timeout: Option<Duration>) -> io::Result<()> {
         self.arm_bell(slots);
-        let advanced = if mem::take(&mut self.is_unparked) {
+        // A kernel too short of memory to watch the bell must not be waited for.
+        let advanced = if mem::take(&mut self.is_unparked) || !self.is_bell_armed {
             self.advance(0, Some(Duration::ZERO))
         } else {
             self.advance(1, timeout)
