@@ -47,19 +47,22 @@ static COUNTING: Counting = Counting;
 fn an_append_allocates_nothing_and_a_pipe_leaves_nothing() {
     let (pipe, mut drainer) = Pipe::new(Config::default(), Arc::new(Doorbell::new()));
     let put = |scope| pipe.append(Tag::new(0, scope), |cursor| cursor.put_slice(&[7; 500]));
-    (0..100).for_each(|_| put(0).unwrap());
+    // 20000 records of 500 bytes fill 154 of the 256 chunks.
+    let fill = |records| (0..records).for_each(|index| put(index / 100).unwrap());
+    let mut runs = Vec::new();
 
-    // 20000 records of 500 bytes seal 150 of the 256 chunks.
+    // A chunk gets its table of runs when it is first used, and then never again.
+    fill(25_000);
+    drainer.take_all(&mut runs);
+    runs.clear();
+    drainer.reclaim();
     let before = ALLOCATIONS.get();
-    for index in 0..20_000 {
-        put(index / 100).unwrap();
-    }
+    fill(20_000);
     assert_eq!(ALLOCATIONS.get() - before, 0, "allocations of 20000 appends");
 
     // Slices keep the pool; an idle thread that has appended does not.
-    let mut runs = Vec::new();
     drainer.take_all(&mut runs);
-    assert_eq!(runs.iter().map(|run| u64::from(run.records)).sum::<u64>(), 20_100);
+    assert_eq!(runs.iter().map(|run| u64::from(run.records)).sum::<u64>(), 20_000);
     let slice = runs.swap_remove(0).bytes;
     drop((runs, drainer, pipe));
     assert_eq!(LARGE_BYTES.load(Ordering::Relaxed), 16 << 20);

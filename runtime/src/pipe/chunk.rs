@@ -1,5 +1,8 @@
 //! One chunk's words and its table of runs. The bytes themselves are in the slab.
 
+use std::array;
+use std::sync::OnceLock;
+
 use crossbeam_utils::CachePadded;
 
 use super::Tag;
@@ -48,11 +51,14 @@ pub(super) struct Chunk {
     /// [`Pen`](super::pen::Pen) only, and set to zero by the drainer before the chunk goes
     /// back to the pool.
     committed: CachePadded<AtomicU64>,
-    /// Entries below the committed `runs` are constant; the next one belongs to the pen.
-    runs: [UnsafeCell<RunStart>; RUNS_MAX],
+    /// Entries below the committed `runs` are constant; the next one belongs to the pen. Made
+    /// when the chunk is first written, so that a pool costs what is used of it.
+    runs: OnceLock<Runs>,
     /// The drainer's side, on a cache line that the pen does not touch.
     drain: CachePadded<DrainSide>,
 }
+
+type Runs = Box<[UnsafeCell<RunStart>; RUNS_MAX]>;
 
 struct DrainSide {
     /// [`Mark`] up to which runs were handed out. Written by the drainer only.
@@ -66,7 +72,7 @@ impl Chunk {
         let drain = DrainSide { drained: AtomicU64::new(0), leases: AtomicU32::new(0) };
         Self {
             committed: CachePadded::new(AtomicU64::new(0)),
-            runs: std::array::from_fn(|_| UnsafeCell::new(RunStart::default())),
+            runs: OnceLock::new(),
             drain: CachePadded::new(drain),
         }
     }
@@ -110,8 +116,10 @@ impl Chunk {
     ///
     /// - The caller is the chunk's pen, and entry `index` is not committed.
     pub(super) unsafe fn begin_run(&self, index: u32, start: RunStart) {
+        let empty = || Box::new(array::from_fn(|_| UnsafeCell::new(RunStart::default())));
+        let entry = &self.runs.get_or_init(empty)[index as usize];
         // SAFETY: entries that are not committed are accessed by the pen alone.
-        self.runs[index as usize].with_mut(|entry| unsafe { *entry = start });
+        entry.with_mut(|entry| unsafe { *entry = start });
     }
 
     /// Entry `index` of the table of runs.
@@ -121,8 +129,9 @@ impl Chunk {
     /// - `index` is below the `runs` of a mark that [`committed`](Self::committed) returned to
     ///   the caller since the chunk left the pool.
     pub(super) unsafe fn run(&self, index: u32) -> RunStart {
+        let runs = self.runs.get().expect("a chunk with a committed run has a table of runs");
         // SAFETY: committed entries are constant, and the caller has acquired the commit.
-        self.runs[index as usize].with(|entry| unsafe { *entry })
+        runs[index as usize].with(|entry| unsafe { *entry })
     }
 
     /// One more slice. By the drainer only.

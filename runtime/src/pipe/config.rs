@@ -12,7 +12,8 @@ pub struct Config {
     /// Default 64 KiB.
     pub chunk_bytes: usize,
     /// How many chunks there are: 2 to 65536, and at most 1 TiB of them. Their memory is
-    /// reserved at once and touched when used. Default 256, which makes 16 MiB.
+    /// reserved at once and touched when used; each chunk gets another 4 KiB for its table of
+    /// runs when it is first used. Default 256, which makes 16 MiB.
     pub chunks: usize,
     /// Sealed bytes that ring a dozing worker, at least 1. Default 512 KiB. A quarter of all
     /// chunks rings it too, however few bytes they hold.

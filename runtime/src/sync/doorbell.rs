@@ -66,6 +66,7 @@ impl Doorbell {
     }
 
     /// Says how to end a sleep inside the driver. The first call counts.
+    #[doc(hidden)]
     pub fn attach_driver(&self, unpark: Box<dyn Unpark>) {
         let _ = self.driver.set(unpark);
     }
@@ -109,6 +110,7 @@ impl Doorbell {
 
     /// The worker says that it is going to sleep. It must look for work after this, and call
     /// [`get_up`](Self::get_up) if it finds some or when it wakes.
+    #[doc(hidden)]
     pub fn lie_down(&self, bed: Bed, idle: bool) {
         let bed = if bed == Bed::Driver { IN_DRIVER } else { 0 };
         let idle = if idle { IDLE } else { 0 };
@@ -121,6 +123,7 @@ impl Doorbell {
 
     /// Sleeps until rung, at most until `deadline`. Only after
     /// [`lie_down`](Self::lie_down)`(Bed::Futex, _)`.
+    #[doc(hidden)]
     pub fn sleep(&self, deadline: Option<Instant>) {
         loop {
             // Ordering: a hint only; `get_up` acquires.
@@ -137,6 +140,7 @@ impl Doorbell {
     }
 
     /// The worker is awake again. True if somebody rang.
+    #[doc(hidden)]
     pub fn get_up(&self) -> bool {
         // Ordering: Acquire pairs with the Release in `wake`.
         self.word.swap(AWAKE, Ordering::Acquire) & RUNG != 0

@@ -3,8 +3,9 @@
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
-/// Starts a thread in which every signal is blocked from its first instruction on, so that the
-/// host's handlers never run on it.
+/// Starts a thread in which signals are blocked from its first instruction on, so that the host's
+/// handlers never run on it. Those that report a fault of the thread itself are not blocked: a
+/// crash here is reported as anywhere else in the process.
 ///
 /// # Errors
 ///
@@ -20,7 +21,7 @@ pub fn spawn(
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     let builder = Builder::new().name(name.to_owned()).stack_size(stack_bytes);
-    let _blocked = signals::Blocked::all();
+    let _blocked = signals::Blocked::but_faults();
     // A new thread inherits the mask of the thread that starts it.
     builder.spawn(main)
 }
@@ -37,20 +38,28 @@ mod signals {
     }
 
     impl Blocked {
-        /// Blocks every signal in the calling thread.
-        pub(super) fn all() -> Self {
+        /// Blocks signals in the calling thread, all but [`FAULTS`].
+        pub(super) fn but_faults() -> Self {
             let mut all = MaybeUninit::uninit();
             let mut before = MaybeUninit::uninit();
             // SAFETY: both pointers are to live storage of the right type; sigfillset
-            // initialises `all` before pthread_sigmask reads it.
+            // initialises `all` before the others read it; the signals are valid.
             let failed = unsafe {
                 libc::sigfillset(all.as_mut_ptr());
+                for fault in FAULTS {
+                    libc::sigdelset(all.as_mut_ptr(), fault);
+                }
                 libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr())
             };
             // SAFETY: pthread_sigmask succeeded, so it has written the old mask.
             Self { before: (failed == 0).then(|| unsafe { before.assume_init() }) }
         }
     }
+
+    /// What the kernel sends to the thread that caused it. The standard library's message about
+    /// a stack overflow is a handler of the first two.
+    const FAULTS: [libc::c_int; 5] =
+        [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP];
 
     impl Drop for Blocked {
         fn drop(&mut self) {
@@ -69,7 +78,7 @@ mod signals {
 
     impl Blocked {
         /// Does nothing.
-        pub(super) fn all() -> Self {
+        pub(super) fn but_faults() -> Self {
             Self
         }
     }
