@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
@@ -57,21 +57,30 @@ fn a_retryable_status_is_resent_until_it_is_taken() {
 
 #[test]
 fn retry_after_in_seconds_and_as_a_date_is_waited_for() {
-    let in_two_seconds = httpdate_in(Duration::from_secs(3));
-    for header in ["retry-after: 1\r\n".to_owned(), format!("retry-after: {in_two_seconds}\r\n")] {
-        let header: &'static str = header.leak();
-        let collector = Collector::scripted(move |request| match request {
-            0 => Reply::Refuse(503, header, Vec::new()),
-            _ => Reply::Accept,
-        });
-        let exporter = builder(&collector.endpoint()).0.build().unwrap();
-        let asked_at = Instant::now();
-        end_spans(&provider(&exporter, "service"), 1);
-        exporter.flush(LONG).unwrap();
-        // A lower bound only; dates have whole seconds.
-        assert!(asked_at.elapsed() >= Duration::from_secs(1), "{header}");
-        assert_eq!(collector.spans().len(), 1);
-    }
+    // Dates have whole seconds; lower bounds only.
+    let date = SystemTime::now() + Duration::from_secs(3);
+    let date_header = format!("retry-after: {}\r\n", httpdate::fmt_http_date(date));
+    let whole_date = httpdate::parse_http_date(&httpdate::fmt_http_date(date)).unwrap();
+    deliver_against(date_header);
+    assert!(SystemTime::now() >= whole_date);
+
+    let asked_at = Instant::now();
+    deliver_against("retry-after: 1\r\n".to_owned());
+    assert!(asked_at.elapsed() >= Duration::from_secs(1));
+}
+
+/// Delivers one span to a collector that answers the first request with 503 and `header`.
+fn deliver_against(header: String) {
+    let header: &'static str = header.leak();
+    let collector = Collector::scripted(move |request| match request {
+        0 => Reply::Refuse(503, header, Vec::new()),
+        _ => Reply::Accept,
+    });
+    let exporter = builder(&collector.endpoint()).0.build().unwrap();
+    let provider = provider(&exporter, "service");
+    end_spans(&provider, 1);
+    exporter.flush(LONG).unwrap();
+    assert_eq!((collector.requests(), collector.spans().len()), (2, 1));
 }
 
 #[test]
@@ -138,8 +147,4 @@ fn partial_success(rejected_spans: i64, error_message: &str) -> Vec<u8> {
         }),
     }
     .encode_to_vec()
-}
-
-fn httpdate_in(wait: Duration) -> String {
-    httpdate::fmt_http_date(std::time::SystemTime::now() + wait)
 }

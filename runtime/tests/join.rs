@@ -60,12 +60,17 @@ fn a_detached_task_runs_on_and_its_output_is_dropped_on_the_worker() {
     let runtime = runtime();
     let drops = Drops::default();
     let (done, is_done) = mpsc::channel();
+    let (detached, is_detached) = mpsc::channel();
     let token = drops.token();
     drop(runtime.spawn(async move {
-        yield_now().await;
+        // Before it is, the output would be the handle's to drop.
+        while is_detached.try_recv().is_err() {
+            yield_now().await;
+        }
         done.send(()).unwrap();
         token
     }));
+    detached.send(()).unwrap();
     is_done.recv().unwrap();
     // The worker has dropped the output before it runs the next task.
     let worker = probe::worker_thread(&runtime);

@@ -219,12 +219,15 @@ fn finish(
     assert_all_free(pipe, drainer);
 }
 
-/// Nothing was lost on the way: the pool is as large as in the beginning, less what is live.
+/// Nothing was lost on the way: the pool is as large as in the beginning, less what is live. If
+/// all of it is live, the refusal seals a chunk, and the next record finds that one.
 fn assert_all_free(pipe: &Pipe, drainer: &mut Drainer) {
-    let refused = pipe.append(Tag::new(0, 0), |cursor| cursor.put_u8(1));
-    assert_ne!(refused, Err(Refusal::Full));
-    let mut runs = Vec::new();
-    drainer.take_all(&mut runs);
+    let append = || pipe.append(Tag::new(0, 0), |cursor| cursor.put_u8(1));
+    if append() == Err(Refusal::Full) {
+        drainer.take_all(&mut Vec::new());
+        drainer.reclaim();
+        assert_ne!(append(), Err(Refusal::Full));
+    }
 }
 
 proptest! {
