@@ -16,6 +16,7 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::iter;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -311,14 +312,15 @@ impl Delivery {
         self.drainer.reclaim();
     }
 
-    /// Obeys `command` and those that wait behind it.
+    /// Obeys `command` and those that wait behind it. They are fetched before the cut, which so
+    /// has in it all that their callers had ended when they asked.
     fn obey_all(&mut self, command: Command) {
+        let behind = iter::from_fn(|| self.alive.0.commands.next()).take(PRUNE_MIN);
+        let commands: Vec<_> = iter::once(command).chain(behind).collect();
         self.cut_everything();
         // No retry is waited for while somebody waits for the data.
         self.lanes.hurry();
-        self.obey(command);
-        for _ in 0..PRUNE_MIN {
-            let Some(command) = self.alive.0.commands.next() else { break };
+        for command in commands {
             self.obey(command);
         }
         if self.flushes.len() >= PRUNE_MIN {

@@ -137,6 +137,12 @@ impl Collector {
         self.shared.state.lock().unwrap().spans.clone()
     }
 
+    /// Whether a span with this id was kept.
+    pub(crate) fn has(&self, id: &[u8]) -> bool {
+        let state = self.shared.state.lock().unwrap();
+        state.spans.iter().rev().any(|received| received.span.span_id == id)
+    }
+
     /// How often each span id was kept.
     pub(crate) fn ids(&self) -> HashMap<Vec<u8>, usize> {
         let mut ids = HashMap::new();
