@@ -38,6 +38,7 @@ use crate::pipeline::shared::{Command, PRUNE_MIN, Shared};
 
 /// Everything the task owns. It lives on the exporter's thread.
 pub(crate) struct Delivery {
+    /// Dropped first: who is left unanswered by what follows finds the end counted already.
     alive: Alive,
     drainer: Drainer,
     batcher: Batcher,
@@ -45,6 +46,8 @@ pub(crate) struct Delivery {
     ready: VecDeque<(u64, Batch)>,
     lanes: Lanes,
     tickets: Tickets,
+    /// Fetched and not yet obeyed; empty between events.
+    asked: VecDeque<Command>,
     flushes: Flushes<Asked<Result<Losses, FlushError>>>,
     stopping: Option<Stopping>,
     phase: Phase,
@@ -109,6 +112,7 @@ impl Delivery {
             ready: VecDeque::new(),
             lanes,
             tickets: Tickets::default(),
+            asked: VecDeque::new(),
             flushes: Flushes::new(),
             stopping: None,
             phase: Phase::Idle,
@@ -316,11 +320,11 @@ impl Delivery {
     /// has in it all that their callers had ended when they asked.
     fn obey_all(&mut self, command: Command) {
         let behind = iter::from_fn(|| self.alive.0.commands.next()).take(PRUNE_MIN);
-        let commands: Vec<_> = iter::once(command).chain(behind).collect();
+        self.asked.extend(iter::once(command).chain(behind));
         self.cut_everything();
         // No retry is waited for while somebody waits for the data.
         self.lanes.hurry();
-        for command in commands {
+        while let Some(command) = self.asked.pop_front() {
             self.obey(command);
         }
         if self.flushes.len() >= PRUNE_MIN {

@@ -196,9 +196,8 @@ impl Shared {
     /// What a flush that nobody answers means.
     fn flush_unanswered(&self) -> FlushError {
         match self.ledger.life() {
-            // A thread that panics drops what it was asked before it is counted as dead.
-            Life::Running | Life::Died => FlushError::Dead,
-            Life::Stopping | Life::Stopped => FlushError::ShutDown,
+            Life::Died => FlushError::Dead,
+            _ => FlushError::ShutDown,
         }
     }
 
