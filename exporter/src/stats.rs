@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 /// What happened to every record so far. Returned by `Exporter::stats`.
 ///
-/// Each term is counted on its own; none is the difference of others. At quiescence (producers
-/// stopped, a flush returned) they balance exactly:
+/// Each term is counted where it happens; only what is still in the queue is the difference of
+/// what was accepted and what has left it. At quiescence (producers stopped, a flush returned)
+/// they balance exactly:
 ///
 /// `emitted = delivered + rejected + dropped.total() + in_flight`
 ///

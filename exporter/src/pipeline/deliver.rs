@@ -2,17 +2,16 @@
 //! answers flushes.
 //!
 //! ```text
-//!            first commit                      interval over, nothing came
-//!   Idle ───────────────────────► Gathering ◄──────────────────────────────► Idle
-//!   (asleep, no timer)             │      │
-//!                    a batch is sealed   the interval is over
-//!                                  │      │
-//!                            take sealed  take all, cut all      (while a lane is free;
-//!                                  └──┬───┘                       else: Overdue)
-//!                                 full batches ──► ready ──► lanes ──► settled
+//!         first commit
+//!  Idle ───────────────► Gathering ──── a batch is sealed: take sealed, cut ───┐
+//!   ▲  asleep, no timer     │  ▲                                               ├─► ready ─► lanes
+//!   │                       │  └─ something came: take all, cut all, go on ────┘     └─► settled
+//!   └─────── nothing came ──┤
+//!                           └─ every lane is busy: Overdue, until one is idle again
 //! ```
 //!
-//! While every lane is busy nothing is cut for its age: it would only wait in smaller pieces.
+//! The last three arrows of Gathering are taken when its interval is over. While every lane is
+//! busy nothing is cut for its age: it would only wait in smaller pieces.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};

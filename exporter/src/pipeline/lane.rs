@@ -65,6 +65,7 @@ impl Destination {
         Self { shared, policy, timeout, paused_until, failing, hurries: Cell::new(0) }
     }
 
+    /// Tells the user that data is waiting, at most at the rate of the diagnostics.
     fn failed(&self, why: &Failure) {
         let is_told = self.report(Kind::ExportFailing, &why.to_string());
         self.failing.set(Some(is_told || self.failing.get() == Some(true)));
