@@ -32,5 +32,6 @@ pub use self::sync::doorbell::Doorbell;
 pub mod sync;
 #[cfg(not(feature = "internals"))]
 mod sync;
+mod sys;
 pub mod task;
 pub mod time;

@@ -12,12 +12,13 @@ use scan::{Law, Offence, offences, offences_in};
 /// Who may name whom, bottom up.
 fn law() -> Law {
     Law::new()
-        .chain(&["sync", "task", "executor"])
+        .chain(&["sys", "sync", "task", "executor"])
         .chain(&["sync", "time"])
         .chain(&["sync", "task", "blocking"])
         .chain(&["sync", "buf", "pipe"])
         .chain(&["sync", "buf", "driver"])
         .chain(&["time", "blocking", "driver", "net"])
+        .chain(&["driver", "blocking", "fs"])
         .joins(&["runtime", scan::ROOT])
 }
 
