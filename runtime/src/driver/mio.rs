@@ -80,6 +80,7 @@ impl Poller {
     /// # Errors
     /// If somebody has closed our descriptor, or it is somebody else's by now.
     fn poll(&mut self, slots: &mut Slots<Op>, timeout: Duration) -> io::Result<()> {
+        slots.tally().enters.raise();
         match self.poll.poll(&mut self.events, Some(timeout)) {
             // A signal: the caller sees an early return.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),

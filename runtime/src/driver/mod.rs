@@ -26,12 +26,16 @@ use std::str::FromStr;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+pub use self::counts::Counts;
+pub(crate) use self::counts::Tally;
 use self::op::{Backend, Op};
 use self::slots::{Abandoned, Effect, Key, Slots};
 use self::socket::Socket;
 use crate::sync::doorbell::Unpark;
+use crate::sync::shim::Arc;
 use crate::sync::unwind;
 
+mod counts;
 #[cfg(test)]
 mod fake;
 mod mio;
@@ -169,6 +173,16 @@ impl Driver {
         self.0.core.borrow().slots.in_flight()
     }
 
+    /// What this driver has done; exact, as this is its thread.
+    pub(crate) fn counts(&self) -> Counts {
+        self.tally().read()
+    }
+
+    /// What this driver has done, for other threads to read while it goes on and afterwards.
+    pub(crate) fn tally(&self) -> Arc<Tally> {
+        Arc::clone(self.0.core.borrow().slots.tally())
+    }
+
     /// What ends a [`park`](Self::park) from any thread: the one under way, or else the next.
     pub(crate) fn unpark(&self) -> Box<dyn Unpark> {
         self.0.core.borrow().backend.unpark()
@@ -208,15 +222,10 @@ impl Driver {
             return 0;
         }
         self.0.cancel_all();
-        let deadline = Instant::now().checked_add(limit);
-        while self.in_flight() > 0 {
-            let rest = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            // Not a panic: this may be the destructor of a worker that panics already.
-            if self.0.park(rest).is_err() || rest == Some(Duration::ZERO) {
-                break;
-            }
-        }
-        self.in_flight()
+        self.0.drain(limit);
+        let left = self.in_flight();
+        self.tally().leaked.add(left as u64);
+        left
     }
 }
 
@@ -232,7 +241,7 @@ impl fmt::Debug for Driver {
         f.debug_struct("Driver")
             .field("kind", &self.0.kind)
             .field("in_flight", &core.slots.in_flight())
-            .field("counts", &core.slots.counts())
+            .field("counts", &core.slots.tally().read())
             .finish_non_exhaustive()
     }
 }
@@ -327,9 +336,7 @@ impl Shared {
             let abandoned = slots.abandon(key);
             if let Some(op) = slots.in_flight_mut(key) {
                 op.orphaned();
-                if op.is_cancellable() {
-                    backend.cancel(slots, key);
-                }
+                cancel(slots, backend, key);
             }
             abandoned
         });
@@ -352,6 +359,18 @@ impl Shared {
         parked
     }
 
+    /// Waits until nothing is in flight, at most for `limit`.
+    fn drain(&self, limit: Duration) {
+        let deadline = Instant::now().checked_add(limit);
+        while self.core.borrow().slots.in_flight() > 0 {
+            let rest = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            // Not a panic: this may be the destructor of a worker that panics already.
+            if self.park(rest).is_err() || rest == Some(Duration::ZERO) {
+                break;
+            }
+        }
+    }
+
     fn expect_usable(&self, advanced: io::Result<()>) {
         if let Err(error) = advanced {
             panic!("the {} driver of this worker has become unusable: {error}", self.kind);
@@ -361,9 +380,7 @@ impl Shared {
     fn cancel_all(&self) {
         self.with_core(|slots, backend| {
             for key in slots.keys_in_flight() {
-                if slots.in_flight_mut(key).is_some_and(|op| op.is_cancellable()) {
-                    backend.cancel(slots, key);
-                }
+                cancel(slots, backend, key);
             }
         });
         self.run_effects();
@@ -391,6 +408,14 @@ impl Shared {
                 None => return,
             }
         }
+    }
+}
+
+/// Has `key` end soon, if it should.
+fn cancel(slots: &mut Slots<Op>, backend: &mut dyn Backend, key: Key) {
+    if slots.in_flight_mut(key).is_some_and(|op| op.is_cancellable()) {
+        slots.tally().cancelled.raise();
+        backend.cancel(slots, key);
     }
 }
 

@@ -24,6 +24,9 @@ use std::collections::VecDeque;
 use std::mem;
 use std::task::Waker;
 
+use super::counts::Tally;
+use crate::sync::shim::Arc;
+
 /// Names one use of one slot: the slot's index, and how often the slot was used before. It is
 /// what the kernel gives back with a completion (`user_data`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,17 +69,6 @@ pub(super) enum Abandoned<T> {
     Unknown,
 }
 
-/// Counters that only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    /// Operations started.
-    pub(crate) started: u64,
-    /// Operations whose future was dropped while the kernel had them.
-    pub(crate) orphaned: u64,
-    /// Completions that named no operation in flight; each was ignored.
-    pub(crate) stale: u64,
-}
-
 /// The table of slots.
 pub(super) struct Slots<T> {
     slots: Vec<Slot<T>>,
@@ -85,7 +77,7 @@ pub(super) struct Slots<T> {
     /// How many slots are `Submitted`, `Waiting` or `Orphaned`.
     in_flight: usize,
     effects: VecDeque<Effect<T>>,
-    counts: Counts,
+    tally: Arc<Tally>,
 }
 
 struct Slot<T> {
@@ -125,7 +117,7 @@ impl<T> Slots<T> {
             free: Vec::new(),
             in_flight: 0,
             effects: VecDeque::new(),
-            counts: Counts::default(),
+            tally: Arc::default(),
         }
     }
 
@@ -136,7 +128,7 @@ impl<T> Slots<T> {
         let slot = &mut self.slots[index as usize];
         slot.state = State::Submitted(op);
         self.in_flight += 1;
-        self.counts.started += 1;
+        self.tally.started.raise();
         Ok(Key { index, generation: slot.generation })
     }
 
@@ -186,7 +178,7 @@ impl<T> Slots<T> {
             }
         };
         slot.state = next;
-        self.counts.orphaned += 1;
+        self.tally.orphaned.raise();
         Abandoned::InFlight(waker)
     }
 
@@ -194,10 +186,11 @@ impl<T> Slots<T> {
     /// such operation is in flight.
     pub(super) fn complete(&mut self, key: Key, result: i32) {
         if self.in_flight_mut(key).is_none() {
-            self.counts.stale += 1;
+            self.tally.stale.raise();
             return;
         }
         self.in_flight -= 1;
+        self.tally.completed.raise();
         let state = &mut self.slots[key.index as usize].state;
         match mem::replace(state, State::Free) {
             State::Submitted(op) => *state = State::Completed(op, result),
@@ -233,9 +226,9 @@ impl<T> Slots<T> {
             .collect()
     }
 
-    /// The counters.
-    pub(super) fn counts(&self) -> Counts {
-        self.counts
+    /// What is counted here and by the driver that these slots are lent to.
+    pub(super) fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     /// The slot that `key` names, unless it has been used anew since.

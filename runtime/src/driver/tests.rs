@@ -94,7 +94,7 @@ proptest! {
         let mut model = Model::default();
         for step in steps {
             perform(&mut slots, &mut model, &alive, step);
-            let counts = slots.counts();
+            let counts = slots.tally().read();
             prop_assert_eq!(counts.started, model.ops.len() as u64);
             prop_assert_eq!((counts.stale, counts.orphaned), (model.stale, model.orphaned));
             let held: BTreeSet<u32> = numbers(&model, |op| op.is_held);
@@ -301,7 +301,7 @@ proptest! {
             }
         }
         driver.turn();
-        prop_assert_eq!(driver.0.core.borrow().slots.counts().stale, stale);
+        prop_assert_eq!(driver.0.core.borrow().slots.tally().read().stale, stale);
         // Whatever is left ends, and then nothing is held by anybody.
         while !kernel.borrow().held.is_empty() {
             kernel.borrow_mut().end(0, -libc::ECANCELED);
@@ -528,7 +528,7 @@ fn a_full_table_refuses_and_recovers() {
     assert!(Pin::new(&mut receives[7]).poll(&mut context).is_ready());
     assert!(matches!(receive(), InFlight::Started(..)));
     drop(receives);
-    assert_eq!(driver.0.core.borrow().slots.counts().orphaned, u64::from(SLOTS_MAX));
+    assert_eq!(driver.0.core.borrow().slots.tally().read().orphaned, u64::from(SLOTS_MAX));
     while let Some(last) = { kernel.borrow().held.len().checked_sub(1) } {
         kernel.borrow_mut().end(last, -libc::ECANCELED);
     }

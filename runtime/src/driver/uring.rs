@@ -25,6 +25,7 @@ use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, register::Restriction};
 
+use super::counts::Tally;
 use super::op::{self, Backend, Op, PARK_MAX};
 use super::slots::{Key, Slots};
 use crate::sync::doorbell::Unpark;
@@ -105,7 +106,11 @@ impl Ring {
     /// # Errors
     /// If the kernel refuses the ring from now on: somebody has closed its descriptor, or has
     /// put the process under a seccomp profile.
-    fn advance(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
+    fn advance(&mut self, tally: &Tally, want: u32, timeout: Option<Duration>) -> io::Result<()> {
+        tally.enters.raise();
+        if self.ring.submission().cq_overflow() {
+            tally.overflows.raise();
+        }
         if self.refused.is_none()
             && let Err(error) = self.enter(want, timeout)
         {
@@ -144,7 +149,7 @@ impl Ring {
             if unsafe { self.ring.submission().push(entry) }.is_ok() {
                 return true;
             }
-            let advanced = self.advance(0, Some(Duration::ZERO));
+            let advanced = self.advance(slots.tally(), 0, Some(Duration::ZERO));
             self.reap(slots);
             if advanced.is_err() {
                 // The worker's next look ends it: this may be inside of a task or a destructor.
@@ -185,7 +190,7 @@ impl Backend for Ring {
         let has_work = !queue.is_empty() || queue.taskrun() || queue.cq_overflow();
         drop(queue);
         let advanced = if has_work || self.refused.is_some() {
-            self.advance(0, Some(Duration::ZERO))
+            self.advance(slots.tally(), 0, Some(Duration::ZERO))
         } else {
             Ok(())
         };
@@ -197,9 +202,9 @@ impl Backend for Ring {
         self.arm_bell(slots);
         // A kernel too short of memory to watch the bell must not be waited for.
         let advanced = if mem::take(&mut self.is_unparked) || !self.is_bell_armed {
-            self.advance(0, Some(Duration::ZERO))
+            self.advance(slots.tally(), 0, Some(Duration::ZERO))
         } else {
-            self.advance(1, timeout)
+            self.advance(slots.tally(), 1, timeout)
         };
         self.reap(slots);
         self.is_unparked = false;
