@@ -32,6 +32,10 @@ pub use self::sync::doorbell::Doorbell;
 pub mod sync;
 #[cfg(not(feature = "internals"))]
 mod sync;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod sys;
+#[cfg(not(feature = "internals"))]
 mod sys;
 pub mod task;
 pub mod time;

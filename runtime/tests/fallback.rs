@@ -1,6 +1,6 @@
 //! What happens where io_uring is denied. Each test puts the worker thread, and only that,
 //! under a seccomp filter before the driver is opened, as a container's profile would.
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", not(spanwire_portable)))]
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};

@@ -44,6 +44,7 @@ mod slots;
 pub(crate) mod socket;
 #[cfg(test)]
 mod tests;
+#[cfg_attr(not(all(target_os = "linux", not(spanwire_portable))), path = "no_uring.rs")]
 mod uring;
 
 /// Which driver to use.

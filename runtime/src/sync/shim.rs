@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 use std::slice;
 
 pub(crate) use self::arm::thread_local;
-pub use self::arm::{Arc, Condvar, UnsafeCell, atomic, hint, limits, thread};
+pub use self::arm::{Arc, Condvar, Futex, UnsafeCell, atomic, hint, limits, thread};
 use self::arm::{Mutex as InnerMutex, MutexGuard as InnerGuard, Trace};
 
 /// A mutex that ignores poisoning: every structure behind one is valid between any two
@@ -33,8 +33,6 @@ impl<T> Mutex<T> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
-
-pub use self::futex::Futex;
 
 /// One piece of raw memory that is read and written in ranges by several threads; never zeroed,
 /// so pages that nobody writes cost nothing. Under loom every access of every byte is checked
@@ -145,6 +143,8 @@ mod arm {
     pub(crate) use std::thread_local;
     pub use std::{hint, thread};
 
+    pub use crate::sys::Futex;
+
     /// Sizes that a model has to shrink.
     pub mod limits {
         /// Chunks are multiples of this many bytes: a page.
@@ -207,6 +207,8 @@ mod arm {
     pub(super) use loom::sync::{Mutex, MutexGuard};
     pub use loom::{hint, thread};
 
+    pub use super::futex::Futex;
+
     /// loom's macro does not know `const` initialisers.
     macro_rules! local {
         ($($(#[$doc:meta])* static $name:ident: $type:ty = const { $init:expr };)+) => {
@@ -239,96 +241,13 @@ mod arm {
     }
 }
 
-/// The kernel's futex: sleeps while a word holds a value.
-#[cfg(all(not(loom), target_os = "linux"))]
-mod futex {
-    use std::ptr;
-    use std::sync::atomic::AtomicU32;
-    use std::time::Duration;
+/// The portable futex, made of loom's parts: the system's own would hide the sleep from loom.
+#[cfg(loom)]
+#[path = "../sys/portable/futex.rs"]
+mod futex;
 
-    /// Sleeps while a word holds a value; the word is passed to each call.
-    #[derive(Debug, Default)]
-    pub struct Futex(());
-
-    impl Futex {
-        /// Nothing sleeps here yet.
-        pub fn new() -> Self {
-            Self(())
-        }
-
-        /// Sleeps while `word` holds `expected`, at most for `timeout`. Wakes spuriously.
-        pub fn wait(&self, word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
-            let limit = timeout.map(|limit| libc::timespec {
-                tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
-                tv_nsec: limit.subsec_nanos().into(),
-            });
-            // SAFETY: `word` and `limit` outlive the call, which only reads them; a null
-            // timeout means none.
-            unsafe {
-                libc::syscall(
-                    libc::SYS_futex,
-                    word.as_ptr(),
-                    libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
-                    expected,
-                    limit.as_ref().map_or(ptr::null(), ptr::from_ref),
-                );
-            }
-        }
-
-        /// Wakes the thread that sleeps on `word`.
-        pub fn wake(&self, word: &AtomicU32) {
-            // SAFETY: FUTEX_WAKE uses the address as a key and dereferences nothing.
-            unsafe {
-                libc::syscall(
-                    libc::SYS_futex,
-                    word.as_ptr(),
-                    libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-                    1,
-                );
-            }
-        }
-    }
-}
-
-/// A futex made of a lock and a condition, for systems without one and for loom.
-#[cfg(any(loom, not(target_os = "linux")))]
-mod futex {
-    use std::time::Duration;
-
-    use super::atomic::{AtomicU32, Ordering};
-    use super::{Condvar, Mutex};
-
-    /// Sleeps while a word holds a value; the word is passed to each call.
-    #[derive(Debug, Default)]
-    pub struct Futex {
-        sleeping: Mutex<()>,
-        woken: Condvar,
-    }
-
-    impl Futex {
-        /// Nothing sleeps here yet.
-        pub fn new() -> Self {
-            Self { sleeping: Mutex::new(()), woken: Condvar::new() }
-        }
-
-        /// Sleeps while `word` holds `expected`, at most for `timeout`. Wakes spuriously.
-        pub fn wait(&self, word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
-            let guard = self.sleeping.lock();
-            // Ordering: the lock orders this load against `wake`, as the kernel's bucket lock does.
-            if word.load(Ordering::Relaxed) != expected {
-                return;
-            }
-            // The result is a guard, or a poisoned one; either way there is nothing behind it.
-            match timeout {
-                None => drop(self.woken.wait(guard)),
-                Some(limit) => drop(self.woken.wait_timeout(guard, limit)),
-            }
-        }
-
-        /// Wakes the thread that sleeps on `word`.
-        pub fn wake(&self, _word: &AtomicU32) {
-            let _guard = self.sleeping.lock();
-            self.woken.notify_all();
-        }
-    }
+#[cfg(loom)]
+mod parts {
+    pub(super) use loom::sync::atomic::{AtomicU32, Ordering};
+    pub(super) use loom::sync::{Condvar, Mutex};
 }

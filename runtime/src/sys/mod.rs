@@ -2,4 +2,21 @@
 //!
 //! `linux` has what the kernel there offers, `portable` has twins made of the standard library;
 //! the two have the same items. A build with `--cfg spanwire_portable` takes the twins on Linux
-//! too, which is how they are tested.
+//! too, which is how they are tested. The other modules hold what differs between unix and
+//! Windows alone.
+//!
+//! No other file asks which system it is built for, but for a few lines that
+//! `bench/tests/tidy.rs` lists.
+
+pub mod errno;
+pub mod signals;
+
+#[cfg(all(target_os = "linux", not(spanwire_portable)))]
+mod linux;
+#[cfg(all(target_os = "linux", not(spanwire_portable)))]
+pub use self::linux::Futex;
+
+#[cfg(not(all(target_os = "linux", not(spanwire_portable))))]
+mod portable;
+#[cfg(not(all(target_os = "linux", not(spanwire_portable))))]
+pub use self::portable::{Futex, NO_URING};
