@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::slice;
 use std::time::Duration;
 
-use super::op::{self, Backend, Op};
+use super::op::{self, Backend, Op, Recv};
 use super::slots::{Key, Slots};
 use crate::sync::doorbell::Unpark;
 
@@ -105,9 +105,9 @@ pub(super) struct Fake(pub(super) Kernel);
 impl Backend for Fake {
     fn start(&mut self, slots: &mut Slots<Op>, key: Key) {
         let memory = match slots.in_flight_mut(key).expect("it was just inserted") {
-            Op::Recv { buf, .. } => Memory::Write(op::spare_ptr(buf), op::spare(buf)),
-            Op::Send { message, .. } => Memory::Read(message.as_ptr()),
-            Op::Connect { .. } | Op::Close { .. } => Memory::None,
+            Op::Recv(Recv { buf, .. }) => Memory::Write(op::spare_ptr(buf), op::spare(buf)),
+            Op::Send(send) => Memory::Read(send.message.as_ptr()),
+            Op::Connect(_) | Op::Close(_) => Memory::None,
         };
         self.0.borrow_mut().held.push(Held { key, memory });
     }

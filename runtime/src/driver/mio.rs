@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use ::mio::unix::SourceFd;
 use ::mio::{Events, Interest, Poll, Token, Waker};
 
-use super::op::{self, Backend, Op, PARK_MAX};
+use super::op::{self, Backend, Connect, Op, PARK_MAX, Recv};
 use super::slots::{Key, Slots};
 use super::socket::Socket;
 use crate::sync::doorbell::Unpark;
@@ -86,7 +87,7 @@ impl Poller {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             polled => polled?,
         }
-        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        let events = mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
             if event.token() == UNPARK {
                 self.is_unparked = true;
@@ -224,9 +225,9 @@ impl Unpark for Unparker {
 /// What the operation has to wait for; `None` if it never waits.
 fn direction(op: &Op) -> Option<Direction> {
     match op {
-        Op::Recv { .. } => Some(Direction::Read),
-        Op::Connect { .. } | Op::Send { .. } => Some(Direction::Write),
-        Op::Close { .. } => None,
+        Op::Recv(_) => Some(Direction::Read),
+        Op::Connect(_) | Op::Send(_) => Some(Direction::Write),
+        Op::Close(_) => None,
     }
 }
 
@@ -246,36 +247,32 @@ fn attempt(op: &mut Op) -> Option<i32> {
 }
 
 fn call(op: &mut Op) -> io::Result<usize> {
-    let fd = op::raw_fd(op);
+    let fd = op.raw_fd();
     match op {
-        Op::Connect { socket, addr, is_under_way } => connect(socket, addr, is_under_way),
-        Op::Send { message, .. } => {
+        Op::Connect(op) => connect(op),
+        Op::Send(send) => {
             let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-            // SAFETY: `message` and what it points to are owned by the operation, which is
+            // SAFETY: the message and what it points to are owned by the operation, which is
             // borrowed for the call; `fd` is open because the operation leases the socket.
-            checked(unsafe { libc::sendmsg(fd, message.as_ptr(), flags) })
+            checked(unsafe { libc::sendmsg(fd, send.message.as_ptr(), flags) })
         }
-        Op::Recv { buf, .. } => {
+        Op::Recv(Recv { buf, .. }) => {
             let (start, length) = (op::spare_ptr(buf).cast(), op::spare(buf));
             // SAFETY: `length` bytes from `start` on are the spare capacity of `buf`, which is
             // borrowed for the call; `fd` is open because the operation leases the socket.
             checked(unsafe { libc::recv(fd, start, length, libc::MSG_DONTWAIT) })
         }
-        Op::Close { fd } => {
-            drop(fd.take());
+        Op::Close(close) => {
+            close.now();
             Ok(0)
         }
     }
 }
 
 /// Begins to connect, or asks how it went.
-fn connect(
-    socket: &Socket,
-    addr: &socket2::SockAddr,
-    is_under_way: &mut bool,
-) -> io::Result<usize> {
-    if !*is_under_way {
-        *is_under_way = true;
+fn connect(op: &mut Connect) -> io::Result<usize> {
+    let Connect { socket, addr, is_under_way } = op;
+    if !mem::replace(is_under_way, true) {
         return match socket.connect(addr) {
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
                 Err(io::ErrorKind::WouldBlock.into())

@@ -6,7 +6,7 @@
 //!
 //! A driver belongs to the thread that opened it. The rule that everything here serves: a slot
 //! owns whatever the kernel may touch until the operation's final completion, whether or not
-//! anybody still waits. `slots.rs` has the state machine, `op.rs` the operations and what a
+//! anybody still waits. `slots.rs` has the state machine, `op/` the operations and what a
 //! driver must do, `uring.rs` and `mio.rs` the drivers.
 //!
 //! # Which driver runs

@@ -26,7 +26,7 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, register::Restriction};
 
 use super::counts::Tally;
-use super::op::{self, Backend, Op, PARK_MAX};
+use super::op::{self, Backend, Connect, Op, PARK_MAX, Recv};
 use super::slots::{Key, Slots};
 use crate::sync::doorbell::Unpark;
 
@@ -243,21 +243,21 @@ impl Unpark for Arc<Bell> {
 
 /// What the kernel has to do. All pointers lead into `op`'s box or into buffers it owns.
 fn entry(op: &mut Op) -> Entry {
-    let fd = Fd(op::raw_fd(op));
+    let fd = Fd(op.raw_fd());
     match op {
-        Op::Connect { addr, .. } => {
+        Op::Connect(Connect { addr, .. }) => {
             opcode::Connect::new(fd, addr.as_ptr().cast(), addr.len()).build()
         }
-        Op::Send { message, .. } => {
+        Op::Send(send) => {
             // A ring raises no SIGPIPE anyway; the flag says that we count on it. With WAITALL the kernel goes on after a short send, without a round trip to us.
             let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL).cast_unsigned();
-            opcode::SendMsg::new(fd, message.as_ptr()).flags(flags).build()
+            opcode::SendMsg::new(fd, send.message.as_ptr()).flags(flags).build()
         }
-        Op::Recv { buf, .. } => {
+        Op::Recv(Recv { buf, .. }) => {
             let length = u32::try_from(op::spare(buf)).unwrap_or(u32::MAX);
             opcode::Recv::new(fd, op::spare_ptr(buf), length).build()
         }
-        Op::Close { .. } => opcode::Close::new(fd).build(),
+        Op::Close(_) => opcode::Close::new(fd).build(),
     }
 }
 

@@ -1,0 +1,51 @@
+//! Closing a descriptor.
+
+use std::io;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+
+use super::{Operation, errno, outcome};
+use crate::driver::socket::Socket;
+
+/// A close. It is never cancelled: that would leave the descriptor open.
+pub(crate) struct Close {
+    /// Owned until the kernel has closed it.
+    fd: Option<OwnedFd>,
+}
+
+impl Close {
+    pub(super) fn new(fd: OwnedFd) -> Self {
+        Self { fd: Some(fd) }
+    }
+
+    /// Closes it here and now, for a driver that cannot have it closed.
+    pub(in crate::driver) fn now(&mut self) {
+        drop(self.fd.take());
+    }
+
+    /// Lets go of a descriptor that the kernel has closed; one that it has not is closed now.
+    pub(super) fn settle(&mut self, result: &io::Result<usize>) {
+        let Some(fd) = self.fd.take() else { return };
+        // After any other error the descriptor is gone, as with close(2) on Linux.
+        if !matches!(errno(result), Some(libc::ECANCELED | libc::ENOBUFS)) {
+            let _ = fd.into_raw_fd();
+        }
+    }
+}
+
+impl Operation for Close {
+    fn socket(&self) -> Option<&Socket> {
+        None
+    }
+
+    fn raw_fd(&self) -> RawFd {
+        self.fd.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+
+    fn is_cancellable(&self) -> bool {
+        false
+    }
+
+    fn dispose(&mut self, result: i32) {
+        self.settle(&outcome(result));
+    }
+}

@@ -1,0 +1,38 @@
+//! Sending over a stream.
+
+use bytes::Bytes;
+
+use super::Operation;
+use super::message::Message;
+use crate::driver::socket::{Lease, Socket};
+
+/// A send from many buffers, perhaps not of all.
+pub(crate) struct Send {
+    /// Over which connection.
+    socket: Lease,
+    /// What `message` points into.
+    bufs: Vec<Bytes>,
+    /// What the kernel reads.
+    pub(in crate::driver) message: Message,
+}
+
+impl Send {
+    pub(super) fn new(socket: Lease, bufs: Vec<Bytes>) -> Self {
+        let message = Message::new(&bufs);
+        Self { socket, bufs, message }
+    }
+
+    pub(super) fn into_bufs(self) -> Vec<Bytes> {
+        self.bufs
+    }
+}
+
+impl Operation for Send {
+    fn socket(&self) -> Option<&Socket> {
+        Some(&self.socket)
+    }
+
+    fn orphaned(&self) {
+        self.socket.send_orphaned();
+    }
+}
