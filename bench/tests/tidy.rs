@@ -97,6 +97,53 @@ fn every_atomic_has_its_invariant_and_every_model_exists() {
 }
 
 #[test]
+fn every_mutation_is_explained_and_every_row_is_performed() {
+    let performed = mutations(&read(&root().join("ci/mutations.txt")));
+    let explained = mutation_tables();
+    for (name, kills) in &performed {
+        let row = explained.iter().find(|(explained, _)| explained == name);
+        let (_, row) = row.unwrap_or_else(|| panic!("docs/INVARIANTS*.md have no row for {name}"));
+        for test in kills {
+            assert!(row.contains(&format!("`{test}`")), "the row of {name} does not name {test}");
+        }
+    }
+    for (name, _) in &explained {
+        let known = performed.iter().any(|(performed, _)| performed == name);
+        assert!(known, "ci/mutations.txt does not perform {name} of docs/INVARIANTS*.md");
+    }
+}
+
+/// The names in `ci/mutations.txt`, each with the tests that it is killed by.
+fn mutations(list: &str) -> Vec<(String, Vec<String>)> {
+    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    for line in list.lines() {
+        if let Some(name) = line.strip_prefix("== ") {
+            found.push((name.to_owned(), Vec::new()));
+        } else if let Some(kill) = line.strip_prefix("kill ") {
+            let test = kill.split(' ').nth(1).expect("a kind and a test");
+            let row = found.last_mut().expect("a name before the first test");
+            row.1.push(test.strip_prefix("lib::").unwrap_or(test).to_owned());
+        }
+    }
+    found
+}
+
+/// The rows of the tables headed "mutation" that have a name, each with its name.
+fn mutation_tables() -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    let is_page = |file: &PathBuf| file.to_string_lossy().starts_with("docs/INVARIANTS");
+    for page in files_of(&["md"]).into_iter().filter(is_page) {
+        let mut is_inside = false;
+        for line in read(&root().join(page)).lines() {
+            is_inside = line.starts_with("| mutation |") || is_inside && line.starts_with('|');
+            let name = line.strip_prefix("| `").and_then(|rest| rest.split('`').next());
+            rows.extend(name.filter(|_| is_inside).map(|name| (name.to_owned(), line.to_owned())));
+        }
+    }
+    rows
+}
+
+#[test]
 fn the_gate_runs_every_script_and_contributors_are_told_of_it() {
     let gate = read(&root().join(".ci/run"));
     let told = read(&root().join("CONTRIBUTING.md"));
