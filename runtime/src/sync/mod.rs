@@ -1,8 +1,12 @@
-//! What the lock-free protocols are made of: atomics and locks that loom can replace, the
-//! doorbell that wakes a worker, the list of things a worker looks at before it sleeps, and
-//! how to live with foreign code that panics and with the host's signals.
+//! What the lock-free protocols are made of: atomics and locks that loom can replace, the queues
+//! that workers run from and steal from, who of them sleeps, the doorbell that wakes one, the list
+//! of things a worker looks at before it sleeps, and how to live with foreign code that panics
+//! and with the host's signals.
 
+pub mod deque;
 pub mod doorbell;
+pub mod idle;
+pub mod injector;
 pub mod shim;
 pub mod thread;
 pub mod unwind;

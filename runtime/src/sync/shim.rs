@@ -153,6 +153,8 @@ mod arm {
         /// thread that changes its scope with each record fills 40 % of a chunk of 64 KiB with
         /// records of 100 bytes, and all of it from 257 bytes on.
         pub const RUNS_MAX: usize = 255;
+        /// Slots of a worker's own run queue: 2 KiB of pointers. Go and tokio settled on 256 too.
+        pub const QUEUE_SLOTS: usize = 256;
     }
 
     /// Sees nothing and costs nothing; loom's counterpart checks each access.
@@ -223,6 +225,8 @@ mod arm {
         pub const CHUNK_GRAIN: usize = 4;
         /// Each run is a cell that loom tracks; two are enough to see a table fill up.
         pub const RUNS_MAX: usize = 2;
+        /// The smallest with a half that is more than one item.
+        pub const QUEUE_SLOTS: usize = 4;
     }
 
     /// One cell a byte: an access of a range is an access of each of its cells.
