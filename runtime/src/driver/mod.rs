@@ -395,7 +395,12 @@ impl Shared {
     fn with_core<R>(&self, f: impl FnOnce(&mut Slots<Op>, &mut dyn Backend) -> R) -> R {
         let mut core = self.core.borrow_mut();
         let Core { slots, backend } = &mut *core;
-        f(slots, &mut **backend)
+        let result = f(slots, &mut **backend);
+        // Before anybody can drop or cancel them: the backend does not have them at this moment.
+        while let Some(key) = slots.next_interrupted() {
+            backend.start(slots, key);
+        }
+        result
     }
 
     /// Wakes and disposes, one at a time: each may come back and start or drop operations.
@@ -414,8 +419,8 @@ impl Shared {
 
 /// Has `key` end soon, if it should.
 fn cancel(slots: &mut Slots<Op>, backend: &mut dyn Backend, key: Key) {
-    if slots.in_flight_mut(key).is_some_and(|op| op.is_cancellable()) {
-        slots.tally().cancelled.raise();
+    let is_wanted = slots.in_flight_mut(key).is_some_and(|op| op.is_cancellable());
+    if is_wanted && slots.mark_cancelled(key) {
         backend.cancel(slots, key);
     }
 }

@@ -6,15 +6,32 @@
 //! address stays the same when the table grows.
 //!
 //! ```text
-//!            insert               wait                 complete
-//!   Free ───────────> Submitted ───────> Waiting ───────────────> Completed ──┐
-//!    ^                    │ └────────────────────────────────────────^        │
-//!    │                    │ abandon         │ abandon                          │
-//!    │                    v                 v                                  │
-//!    │                 Orphaned <───────────┘                                  │
-//!    └── complete ────────┘                                                   │
-//!    └── take, abandon ────────────────────────────────────────────────────────┘
+//!            insert              wait                complete
+//!   Free ──────────> Submitted ──────> Waiting ────────────────> Completed ──┐
+//!    ^                 │   └────────── complete ──────────────────────^      │
+//!    │                 │ abandon         │ abandon                          │
+//!    │                 v                 │                                  │
+//!    ├── complete ─ Orphaned <───────────┘                                  │
+//!    └── take, abandon ─────────────────────────────────────────────────────┘
 //! ```
+//!
+//! | state | the operation is touched by | its waker is with | what ends the state |
+//! |---|---|---|---|
+//! | `Free` | nobody: there is none | | `insert` |
+//! | `Submitted` | the kernel | nobody: it was not polled | its first poll, its completion, or its future is dropped |
+//! | `Waiting` | the kernel | the slot | its completion, or its future is dropped |
+//! | `Completed` | nobody | nobody: it was called | the next poll, or its future is dropped |
+//! | `Orphaned` | the kernel | nobody: it was given back | its completion |
+//!
+//! `Submitted`, `Waiting` and `Orphaned` are *in flight*, which nothing but the final completion
+//! ends; a driver that never reports one keeps the memory for good. There is one final completion
+//! an operation: a second one finds the slot `Free`, `Completed`, or under another generation, and is
+//! counted as stale.
+//!
+//! A kernel may end an operation with ECANCELED though nobody has cancelled it, or with EINTR or
+//! EAGAIN though it was to wait (a signal during a call that the kernel has moved to a helper
+//! thread does that, before Linux 6.14). If it can be repeated harmlessly its slot stays as it is
+//! and its key comes out of [`Slots::next_interrupted`], a bounded number of times.
 //!
 //! The table is a plain value: it makes no system call, and it never runs foreign code while
 //! it is borrowed. A waker to call and an orphan's remains come out as [`Effect`]s, which the
@@ -49,6 +66,12 @@ impl Key {
     }
 }
 
+/// What a slot can own.
+pub(super) trait Lent {
+    /// Whether it may be started again after an end that says that it was interrupted.
+    fn is_repeatable(&self) -> bool;
+}
+
 /// What the caller must do after it has let go of the table.
 #[must_use = "a lost effect is a lost wake-up, or lost bytes"]
 pub(super) enum Effect<T> {
@@ -77,13 +100,33 @@ pub(super) struct Slots<T> {
     /// How many slots are `Submitted`, `Waiting` or `Orphaned`.
     in_flight: usize,
     effects: VecDeque<Effect<T>>,
+    /// Operations that are to be started again.
+    interrupted: VecDeque<Key>,
     tally: Arc<Tally>,
 }
 
 struct Slot<T> {
     /// Grows by one whenever the slot becomes `Free`, so that an old key does not fit.
     generation: u32,
+    /// Somebody wants it to end: an interruption is no surprise then.
+    is_cancelled: bool,
+    /// How often it was started again.
+    repeats: u8,
     state: State<T>,
+}
+
+impl<T: Lent> Slot<T> {
+    /// Whether an end with `result` is an interruption to be ignored.
+    fn repeats_after(&self, result: i32) -> bool {
+        let is_wanted = match &self.state {
+            State::Submitted(op) | State::Waiting(op, _) => op.is_repeatable(),
+            State::Free | State::Completed(..) | State::Orphaned(_) => false,
+        };
+        is_wanted
+            && !self.is_cancelled
+            && self.repeats < REPEATS_MAX
+            && INTERRUPTIONS.contains(&-result)
+    }
 }
 
 enum State<T> {
@@ -107,9 +150,14 @@ impl<T> State<T> {
             Self::Free | Self::Completed(..) => None,
         }
     }
+
+    /// Whether the kernel has it.
+    fn is_in_flight(&self) -> bool {
+        matches!(self, Self::Submitted(_) | Self::Waiting(..) | Self::Orphaned(_))
+    }
 }
 
-impl<T> Slots<T> {
+impl<T: Lent> Slots<T> {
     /// An empty table.
     pub(super) fn new() -> Self {
         Self {
@@ -117,6 +165,7 @@ impl<T> Slots<T> {
             free: Vec::new(),
             in_flight: 0,
             effects: VecDeque::new(),
+            interrupted: VecDeque::new(),
             tally: Arc::default(),
         }
     }
@@ -182,11 +231,29 @@ impl<T> Slots<T> {
         Abandoned::InFlight(waker)
     }
 
+    /// Whether `key` is in flight. From now on somebody wants it to end.
+    pub(super) fn mark_cancelled(&mut self, key: Key) -> bool {
+        let Some(slot) = self.slot(key).filter(|slot| slot.state.is_in_flight()) else {
+            return false;
+        };
+        if !mem::replace(&mut slot.is_cancelled, true) {
+            self.tally.cancelled.raise();
+        }
+        true
+    }
+
     /// The kernel is done with `key`: this is its final completion. Ignored, but counted, if no
     /// such operation is in flight.
     pub(super) fn complete(&mut self, key: Key, result: i32) {
         if self.in_flight_mut(key).is_none() {
             self.tally.stale.raise();
+            return;
+        }
+        let slot = &mut self.slots[key.index as usize];
+        if slot.repeats_after(result) {
+            slot.repeats += 1;
+            self.tally.repeated.raise();
+            self.interrupted.push_back(key);
             return;
         }
         self.in_flight -= 1;
@@ -211,19 +278,20 @@ impl<T> Slots<T> {
         self.effects.pop_front()
     }
 
+    /// An operation that was interrupted: start it again, before anybody else is asked.
+    pub(super) fn next_interrupted(&mut self) -> Option<Key> {
+        self.interrupted.pop_front()
+    }
+
     /// How many operations the kernel has.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight
     }
 
     /// The keys of all operations that the kernel has.
-    pub(super) fn keys_in_flight(&mut self) -> Vec<Key> {
-        let numbered = (0..).zip(&mut self.slots);
-        numbered
-            .filter_map(|(index, slot)| {
-                slot.state.in_flight().map(|_| Key { index, generation: slot.generation })
-            })
-            .collect()
+    pub(super) fn keys_in_flight(&self) -> Vec<Key> {
+        let numbered = (0..).zip(&self.slots).filter(|(_, slot)| slot.state.is_in_flight());
+        numbered.map(|(index, slot)| Key { index, generation: slot.generation }).collect()
     }
 
     /// What is counted here and by the driver that these slots are lent to.
@@ -243,7 +311,12 @@ impl<T> Slots<T> {
             return Some(index);
         }
         let index = u32::try_from(self.slots.len()).ok().filter(|&index| index < SLOTS_MAX)?;
-        self.slots.push(Slot { generation: 0, state: State::Free });
+        self.slots.push(Slot {
+            generation: 0,
+            is_cancelled: false,
+            repeats: 0,
+            state: State::Free,
+        });
         Some(index)
     }
 
@@ -251,6 +324,8 @@ impl<T> Slots<T> {
     fn vacate(&mut self, index: u32) -> State<T> {
         let slot = &mut self.slots[index as usize];
         slot.generation = slot.generation.wrapping_add(1);
+        slot.is_cancelled = false;
+        slot.repeats = 0;
         self.free.push(index);
         mem::replace(&mut slot.state, State::Free)
     }
@@ -258,3 +333,7 @@ impl<T> Slots<T> {
 
 /// How many operations may be in flight or unfetched on one worker.
 pub(super) const SLOTS_MAX: u32 = 1 << 16;
+/// How often one operation is started again before its interruption counts as its result.
+pub(super) const REPEATS_MAX: u8 = 3;
+/// Ends that say that an operation was stopped before it did anything.
+const INTERRUPTIONS: [i32; 3] = [libc::ECANCELED, libc::EINTR, libc::EAGAIN];

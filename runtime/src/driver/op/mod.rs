@@ -16,7 +16,7 @@ pub(super) use self::connect::Connect;
 pub(super) use self::message::{spare, spare_ptr};
 pub(super) use self::recv::Recv;
 pub(super) use self::send::Send;
-use super::slots::{Key, Slots};
+use super::slots::{Key, Lent, Slots};
 use super::socket::{Lease, Socket};
 use crate::sync::doorbell::Unpark;
 
@@ -83,6 +83,15 @@ pub(super) trait Operation {
     /// Whether it should end once nobody waits for it.
     fn is_cancellable(&self) -> bool {
         true
+    }
+
+    /// Whether it may be started again after it has ended with an interruption that nobody had
+    /// asked for: that must mean that nothing was done, or else doing it twice must come to the
+    /// same as doing it once. A connect may go on behind an interruption, a send may have sent,
+    /// and a descriptor whose close was interrupted may be somebody else's by now: their callers
+    /// are told instead.
+    fn is_repeatable(&self) -> bool {
+        false
     }
 
     /// Its future was dropped, but the kernel still has it.
@@ -174,6 +183,13 @@ impl Op {
             Self::Recv(op) => op,
             Self::Close(op) => op,
         }
+    }
+}
+
+impl Lent for Op {
+    /// See [`Operation::is_repeatable`].
+    fn is_repeatable(&self) -> bool {
+        self.operation().is_repeatable()
     }
 }
 

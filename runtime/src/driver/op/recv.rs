@@ -30,6 +30,10 @@ impl Operation for Recv {
         Some(&self.socket)
     }
 
+    fn is_repeatable(&self) -> bool {
+        true
+    }
+
     fn orphaned(&self) {
         self.socket.receive_orphaned();
     }
