@@ -27,6 +27,7 @@ mod runtime;
 pub use self::executor::yield_now;
 pub use self::runtime::{BuildError, Builder, Handle, Runtime, spawn, spawn_pinned};
 pub use self::sync::doorbell::Doorbell;
+pub use self::sys::fork::Origin;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod sync;

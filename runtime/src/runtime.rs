@@ -15,6 +15,7 @@ use crate::executor::{self, Park, Shared};
 use crate::sync::doorbell::{Bed, Doorbell};
 use crate::sync::shim::{Arc, Condvar, Mutex};
 use crate::sync::{thread, watch};
+use crate::sys::fork::Origin;
 use crate::task::{JoinHandle, schedule};
 use crate::time::Timers;
 
@@ -189,7 +190,8 @@ impl Runtime {
 
     /// Drops all tasks and ends the worker; waits at most `limit`. True if it ended in time.
     ///
-    /// On its own worker it waits for nothing, and returns false.
+    /// On its own worker it waits for nothing, and returns false. Neither does it in a process
+    /// that was forked from the runtime's: that has no part of it.
     pub fn shutdown(mut self, limit: Duration) -> bool {
         self.is_shut_down = true;
         self.handle.0.stop(limit)
@@ -223,7 +225,8 @@ impl Handle {
     /// The handle of the runtime whose worker runs on this thread, if one does.
     #[must_use]
     pub fn try_current() -> Option<Self> {
-        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+        let here = |handle: &Self| handle.0.ended.origin.is_here();
+        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten().filter(here)
     }
 
     /// As [`Runtime::spawn`].
@@ -356,6 +359,10 @@ impl Parts {
         let mut look = Look { driver: &driver, timers: &timers, worker: &self.worker };
         // Tasks are dropped inside, where their sockets and timers still find their owners.
         driver.enter(|| timers.enter(|| self.enter(|| executor::run(&self.worker, &mut look))));
+        if !self.ended.origin.is_here() {
+            // A task has forked, and this is the child. Who waits for a timer is not its own.
+            return std::mem::forget(timers);
+        }
         driver.shutdown(DRIVER_LIMIT);
     }
 
@@ -365,8 +372,12 @@ impl Parts {
         self.pool.enter(work);
     }
 
-    /// Tells the worker to end and waits for it. False if it takes longer.
+    /// Tells the worker to end and waits for it. False if it takes longer, and at once in a forked
+    /// child: the worker is the parent's.
     fn stop(&self, limit: Duration) -> bool {
+        if !self.ended.origin.is_here() {
+            return false;
+        }
         self.worker.stop();
         !self.worker.is_here() && self.ended.wait(limit)
     }
@@ -428,6 +439,8 @@ impl Park for Look<'_> {
 struct Ended {
     is: Mutex<bool>,
     changed: Condvar,
+    /// The process of the thread.
+    origin: Origin,
 }
 
 impl Ended {
@@ -454,8 +467,10 @@ struct Ends(Arc<Ended>);
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        *self.0.is.lock() = true;
-        self.0.changed.notify_all();
+        if self.0.origin.is_here() {
+            *self.0.is.lock() = true;
+            self.0.changed.notify_all();
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use self::pool::Refusal;
 pub(crate) use self::pool::{Pool, SharedPool};
 use crate::sync::shim::Mutex;
 use crate::sync::unwind;
+use crate::sys::fork::Origin;
 
 /// Runs `call` on a thread that may block, and returns its result.
 ///
@@ -64,7 +65,7 @@ where
     });
     // A job that is refused is dropped with its promise; the reason comes second and stays.
     match pool.submit(job) {
-        Ok(()) => Blocking { slot },
+        Ok(()) => Blocking { slot, origin: Origin::here() },
         Err(refusal) => Blocking::refused(refusal.into()),
     }
 }
@@ -73,6 +74,8 @@ where
 #[must_use = "the call runs anyway, but its result is lost unless this is awaited"]
 pub struct Blocking<T> {
     slot: Arc<Mutex<Slot<T>>>,
+    /// Where the call runs, if it does: no child will see its end, nor may it touch the lock.
+    origin: Origin,
 }
 
 /// Why a blocking call has no result.
@@ -87,6 +90,8 @@ pub enum BlockingError {
     ShutDown,
     /// No thread could be started for it.
     NoThread(io::Error),
+    /// The runtime is a parent process's, from which this one was forked: start one here.
+    Forked,
     /// The caller is not on a worker of a runtime: spawn a task that makes the call.
     NoRuntime,
 }
@@ -103,7 +108,7 @@ enum Slot<T> {
 
 impl<T> Blocking<T> {
     fn refused(error: BlockingError) -> Self {
-        Self { slot: Arc::new(Mutex::new(Slot::Done(Err(error)))) }
+        Self { slot: Arc::new(Mutex::new(Slot::Done(Err(error)))), origin: Origin::here() }
     }
 }
 
@@ -114,6 +119,9 @@ impl<T> Future for Blocking<T> {
     ///
     /// When polled again after it has returned the result.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if !self.origin.is_here() {
+            return Poll::Ready(Err(BlockingError::Forked));
+        }
         // Foreign code runs while the slot is not locked: the clone now, the drop of an old
         // waker after the lock.
         let mut waker = Some(context.waker().clone());
@@ -160,6 +168,7 @@ impl From<Refusal> for BlockingError {
         match refusal {
             Refusal::Full => Self::Full,
             Refusal::Closed => Self::ShutDown,
+            Refusal::Forked => Self::Forked,
             Refusal::NoThread(error) => Self::NoThread(error),
         }
     }
@@ -176,6 +185,9 @@ impl fmt::Display for BlockingError {
             Self::NoThread(error) => {
                 write!(f, "the system refused a thread for the blocking call: {error}")
             }
+            Self::Forked => f.write_str(
+                "the runtime belongs to the process that this one was forked from, start one here",
+            ),
             Self::NoRuntime => f.write_str(
                 "a blocking call was made off the workers of the spanwire runtime, spawn a task \
                  that makes it",

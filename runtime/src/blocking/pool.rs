@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::sync::shim::{Condvar, Mutex};
 use crate::sync::{thread, unwind};
+use crate::sys::fork::Origin;
 
 /// A pool of at most [`THREADS_MAX`] threads; none runs while there is nothing to do for
 /// [`IDLE_MAX`].
@@ -16,6 +17,8 @@ pub(crate) struct Pool {
     inside: Mutex<Inside>,
     /// A job was queued, or the pool was closed.
     changed: Condvar,
+    /// A forked child has none of the threads, and perhaps a lock that stays locked.
+    origin: Origin,
 }
 
 /// A pool is no part of any model, so its count is the standard library's.
@@ -31,6 +34,8 @@ pub(super) enum Refusal {
     Full,
     /// The runtime has shut down.
     Closed,
+    /// The pool is a parent process's.
+    Forked,
     /// There is no thread, and none could be started.
     NoThread(io::Error),
 }
@@ -47,11 +52,19 @@ struct Inside {
 impl Pool {
     /// A pool whose threads have `name` and a number.
     pub(crate) fn new(name: String) -> SharedPool {
-        Arc::new(Self { name, inside: Mutex::new(Inside::default()), changed: Condvar::new() })
+        Arc::new(Self {
+            name,
+            inside: Mutex::new(Inside::default()),
+            changed: Condvar::new(),
+            origin: Origin::here(),
+        })
     }
 
     /// Runs `job` soon.
     pub(super) fn submit(self: &Arc<Self>, job: Job) -> Result<(), Refusal> {
+        if !self.origin.is_here() {
+            return Err(Refusal::Forked);
+        }
         let mut inside = self.inside.lock();
         if inside.closed {
             return Err(Refusal::Closed);
@@ -69,8 +82,11 @@ impl Pool {
     }
 
     /// Drops the jobs that wait and sends idle threads away; running jobs run to their end, on
-    /// threads that nobody waits for.
+    /// threads that nobody waits for. Nothing in a forked child.
     pub(crate) fn close(&self) {
+        if !self.origin.is_here() {
+            return;
+        }
         let jobs = {
             let mut inside = self.inside.lock();
             inside.closed = true;

@@ -34,6 +34,7 @@ use self::socket::Socket;
 use crate::sync::doorbell::Unpark;
 use crate::sync::shim::Arc;
 use crate::sync::unwind;
+use crate::sys::fork::Origin;
 
 mod counts;
 #[cfg(test)]
@@ -166,7 +167,8 @@ impl Driver {
 
     fn new(backend: Box<dyn Backend>, kind: Kind) -> Self {
         let core = RefCell::new(Core { backend, slots: Slots::new() });
-        Self(Rc::new(Shared { core, kind, is_shut_down: Cell::new(false) }))
+        let is_shut_down = Cell::new(false);
+        Self(Rc::new(Shared { core, kind, is_shut_down, origin: Origin::here() }))
     }
 
     /// How many operations the kernel or the poller still owes a result.
@@ -219,7 +221,7 @@ impl Driver {
     /// did not end: their memory is leaked, because the kernel may still touch it. Nothing can
     /// be started afterwards.
     pub(crate) fn shutdown(&self, limit: Duration) -> usize {
-        if self.0.is_shut_down.replace(true) {
+        if self.0.is_shut_down.replace(true) || !self.0.origin.is_here() {
             return 0;
         }
         self.0.cancel_all();
@@ -233,6 +235,10 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         self.shutdown(DROP_LIMIT);
+        if !self.0.origin.is_here() {
+            // Where the ring was mapped may be somebody else's memory in a child by now.
+            mem::forget(Rc::clone(&self.0));
+        }
     }
 }
 
@@ -252,6 +258,9 @@ pub(crate) struct Shared {
     core: RefCell<Core>,
     kind: Kind,
     is_shut_down: Cell<bool>,
+    /// The process of the worker. A child that a task has forked shares the poller with it, and
+    /// has no memory where the ring was: it must not touch either.
+    origin: Origin,
 }
 
 /// Borrowed only while no foreign code can run.
@@ -296,7 +305,7 @@ impl Shared {
     /// Starts `op`.
     pub(crate) fn start(self: &Rc<Self>, op: Op) -> InFlight {
         let op = Box::new(op);
-        if self.is_shut_down.get() {
+        if self.is_shut_down.get() || !self.origin.is_here() {
             return InFlight::Failed(Some(op), libc::ECANCELED);
         }
         let started = self.with_core(|slots, backend| {
@@ -333,6 +342,9 @@ impl Shared {
 
     /// Nobody waits for `key` any more. Never blocks.
     fn abandon(&self, key: Key) {
+        if !self.origin.is_here() {
+            return;
+        }
         let abandoned = self.with_core(|slots, backend| {
             let abandoned = slots.abandon(key);
             if let Some(op) = slots.in_flight_mut(key) {
@@ -389,7 +401,9 @@ impl Shared {
 
     /// A registered descriptor is about to be closed.
     fn forget(&self, source: usize, fd: i32) {
-        self.core.borrow_mut().backend.forget(source, fd);
+        if self.origin.is_here() {
+            self.core.borrow_mut().backend.forget(source, fd);
+        }
     }
 
     fn with_core<R>(&self, f: impl FnOnce(&mut Slots<Op>, &mut dyn Backend) -> R) -> R {

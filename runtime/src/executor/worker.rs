@@ -10,6 +10,7 @@ use super::owned::Owned;
 use crate::sync::doorbell::Doorbell;
 use crate::sync::shim::Arc;
 use crate::sync::shim::atomic::{AtomicBool, Ordering};
+use crate::sys::fork::Origin;
 use crate::task::schedule::{Runnable, Schedule};
 
 /// What other threads know of a worker.
@@ -18,12 +19,19 @@ pub(crate) struct Shared {
     doorbell: Arc<Doorbell>,
     /// Set once: the worker is to end.
     stop: AtomicBool,
+    /// The worker's process: a forked child has no worker, and locks that nobody may ever open.
+    origin: Origin,
 }
 
 impl Shared {
     /// A worker that does not run yet.
     pub(crate) fn new(doorbell: Arc<Doorbell>) -> Self {
-        Self { mailbox: Mailbox::default(), doorbell, stop: AtomicBool::new(false) }
+        Self {
+            mailbox: Mailbox::default(),
+            doorbell,
+            stop: AtomicBool::new(false),
+            origin: Origin::here(),
+        }
     }
 
     /// How to wake the worker.
@@ -31,8 +39,9 @@ impl Shared {
         &self.doorbell
     }
 
-    /// Queues a new task, from any thread. If the worker has ended, or is about to, the task is
-    /// aborted here and now; nothing but its captures exist yet.
+    /// Queues a new task, from any thread. If the worker has ended, or is about to, or is the
+    /// worker of a parent process, the task is aborted here and now; nothing but its captures
+    /// exist yet.
     pub(crate) fn submit(&self, task: Runnable) {
         if let Err(task) = self.push(task) {
             // A task that was never polled is on no list, so any list will do.
@@ -53,6 +62,9 @@ impl Shared {
     }
 
     fn push(&self, task: Runnable) -> Result<(), Runnable> {
+        if !self.origin.is_here() {
+            return Err(task);
+        }
         let mut task = Some(task);
         on_worker(|local| {
             if local.is_of(self) {
@@ -77,8 +89,18 @@ impl Shared {
 
 impl Schedule for Shared {
     fn schedule(&self, task: Runnable) {
-        // A worker that is gone has dropped the future, so the reference is all there is.
-        drop(self.push(task));
+        let Err(task) = self.push(task) else { return };
+        if self.origin.is_here() {
+            // A worker that is gone has dropped the future, so the reference is all there is.
+            drop(task);
+        } else {
+            // The future may be half-way through a poll of the parent's: nobody here may touch it.
+            std::mem::forget(task);
+        }
+    }
+
+    fn is_forked(&self) -> bool {
+        !self.origin.is_here()
     }
 }
 
@@ -94,6 +116,11 @@ impl Local {
         std::ptr::eq(&raw const *self.shared, shared)
     }
 
+    /// Whether a task of this worker has forked, and this is the child.
+    fn is_forked(&self) -> bool {
+        !self.shared.origin.is_here()
+    }
+
     /// Runs tasks until there are none, or until it is time to look around. `left` counts those
     /// that may run before that.
     fn run_tasks(&self, left: &mut usize) -> Ran {
@@ -101,6 +128,9 @@ impl Local {
             let Some(task) = self.next() else { return Ran::All };
             *left -= 1;
             task.run(&self.owned);
+            if self.is_forked() {
+                return Ran::Forked;
+            }
         }
         Ran::Enough
     }
@@ -141,6 +171,8 @@ enum Ran {
     All,
     /// It is time to look around.
     Enough,
+    /// A task has forked and this is the child: nothing here is its own.
+    Forked,
 }
 
 /// Runs the worker on this thread until it is told to stop, then drops all its tasks: also if
@@ -156,6 +188,7 @@ pub(crate) fn run(shared: &Arc<Shared>, park: &mut impl Park) {
     let mut left = TASKS_A_TURN;
     while !shared.is_stopping() {
         let looked = match local.run_tasks(&mut left) {
+            Ran::Forked => return,
             Ran::All => park.park(&|| shared.has_work()),
             Ran::Enough => {
                 park.turn();
@@ -176,7 +209,7 @@ thread_local! {
 
 /// Whether some worker runs on this thread.
 pub(crate) fn is_worker() -> bool {
-    on_worker(|_| ()).is_some()
+    on_worker(|local| !local.is_forked()).unwrap_or(false)
 }
 
 /// Calls `look` with this thread's worker. None elsewhere, and when the thread-locals are gone.
@@ -190,7 +223,7 @@ struct Entered;
 impl Entered {
     fn enter(local: &Rc<Local>) -> Self {
         let before = CURRENT.replace(Some(Rc::clone(local)));
-        assert!(before.is_none(), "a worker cannot run inside another");
+        assert!(before.is_none_or(|it| it.is_forked()), "a worker cannot run inside another");
         Self
     }
 }
@@ -202,11 +235,16 @@ impl Drop for Entered {
 }
 
 /// Shuts the worker down when dropped.
-struct Open<'a>(&'a Local);
+struct Open<'a>(&'a Rc<Local>);
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.0.shut_down();
+        if self.0.is_forked() {
+            // The tasks are the parent's, and so is what their destructors would touch.
+            std::mem::forget(Rc::clone(self.0));
+        } else {
+            self.0.shut_down();
+        }
     }
 }
 

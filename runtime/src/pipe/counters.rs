@@ -11,7 +11,9 @@ use crate::sync::shim::atomic::{AtomicU64, Ordering};
 /// Counters of a pipe; each is counted on its own.
 ///
 /// Once producers have stopped they are exact:
-/// `offered = accepted + full + oversize + reentrant + closed + panicked`.
+/// `offered = accepted + full + oversize + reentrant + closed + forked + panicked`.
+///
+/// A forked child counts apart, without locks: all that it offers is `forked`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
@@ -29,6 +31,8 @@ pub struct Counters {
     pub reentrant: u64,
     /// Refused: closed.
     pub closed: u64,
+    /// Refused: forked.
+    pub forked: u64,
     /// Not recorded because the encoder panicked.
     pub panicked: u64,
 }
@@ -50,6 +54,7 @@ pub(super) struct Tally {
     oversize: AtomicU64,
     reentrant: AtomicU64,
     closed: AtomicU64,
+    forked: AtomicU64,
     panicked: AtomicU64,
 }
 
@@ -99,12 +104,13 @@ impl Tally {
             Err(Refusal::Oversize) => &self.oversize,
             Err(Refusal::Reentrant) => &self.reentrant,
             Err(Refusal::Closed) => &self.closed,
+            Err(Refusal::Forked) => &self.forked,
         });
         outcome
     }
 
     /// Adds what is counted here to `sum`.
-    fn add_to(&self, sum: &mut Counters) {
+    pub(super) fn add_to(&self, sum: &mut Counters) {
         // Ordering: see `Alone`.
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         sum.offered += read(&self.offered);
@@ -113,12 +119,14 @@ impl Tally {
         sum.oversize += read(&self.oversize);
         sum.reentrant += read(&self.reentrant);
         sum.closed += read(&self.closed);
+        sum.forked += read(&self.forked);
         sum.panicked += read(&self.panicked);
     }
 
     fn clear(&self) {
         let all = [&self.offered, &self.accepted, &self.full, &self.oversize];
-        let all = all.into_iter().chain([&self.reentrant, &self.closed, &self.panicked]);
+        let rest = [&self.reentrant, &self.closed, &self.forked, &self.panicked];
+        let all = all.into_iter().chain(rest);
         // Ordering: by the tally's one writer, under the registry's lock.
         all.for_each(|counter| counter.store(0, Ordering::Relaxed));
     }

@@ -28,7 +28,8 @@ pub struct Run {
 /// The exporter's end; there is one. Dropping it closes the pipe.
 ///
 /// It can be moved to its worker, and used there. Records of one thread come out in the order
-/// they went in, over all takes; records of different threads in any order.
+/// they went in, over all takes; records of different threads in any order. In a forked child
+/// there is nothing to take: what was in the pipe is the parent's to deliver.
 pub struct Drainer {
     shared: Arc<Shared>,
     /// Chunks that were sealed and taken; they go back to the pool when no slice refers to
@@ -55,6 +56,9 @@ impl Drainer {
     /// there is any, and no more once the next would exceed the limit. If threads appended to
     /// the chunk that all share before they got those, what is committed there comes first.
     pub fn take_sealed(&mut self, bytes_max: usize, runs: &mut Vec<Run>) {
+        if self.shared.is_forked() {
+            return;
+        }
         let _busy = Busy::hold();
         self.reclaim();
         let Self { shared, pieces, .. } = self;
@@ -65,6 +69,9 @@ impl Drainer {
     /// Takes everything committed before the call, and perhaps some that came since: committed
     /// prefixes of live chunks and sealed chunks.
     pub fn take_all(&mut self, runs: &mut Vec<Run>) {
+        if self.shared.is_forked() {
+            return;
+        }
         let _busy = Busy::hold();
         self.reclaim();
         let Self { shared, pieces, .. } = self;
@@ -77,7 +84,7 @@ impl Drainer {
     pub fn reclaim(&mut self) {
         let _busy = Busy::hold();
         let Self { shared, retired, .. } = self;
-        if retired.iter().all(|&chunk| shared.chunk(chunk).is_leased()) {
+        if shared.is_forked() || retired.iter().all(|&chunk| shared.chunk(chunk).is_leased()) {
             return;
         }
         let mut ledger = shared.ledger.lock();

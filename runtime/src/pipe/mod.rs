@@ -71,6 +71,8 @@ pub enum Refusal {
     Reentrant,
     /// The pipe is closed.
     Closed,
+    /// The pipe is a parent process's, from which this one was forked; nobody drains it here.
+    Forked,
 }
 
 /// What a drainer waits for.

@@ -12,6 +12,7 @@ use crate::buf::Cursor;
 use crate::sync::doorbell::Doorbell;
 use crate::sync::shim::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::shim::{Arc, Mutex, Slab};
+use crate::sys::fork::Origin;
 
 /// The pipe itself. Locks are taken in the order of the fields; nobody else's code runs under
 /// one, except for encoders under `common`.
@@ -32,6 +33,10 @@ pub(super) struct Shared {
     /// Set once.
     closed: AtomicBool,
     doorbell: Arc<Doorbell>,
+    /// The drainer's process. In a forked child nobody drains, and locks may be held for ever.
+    origin: Origin,
+    /// What forked children offered.
+    in_child: Tally,
 }
 
 /// Whom to wake, once no lock is held; the later one wakes whom the earlier one wakes too.
@@ -64,6 +69,8 @@ impl Shared {
             taken: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             doorbell,
+            origin: Origin::here(),
+            in_child: Tally::default(),
         }
     }
 
@@ -203,7 +210,18 @@ impl Shared {
         self.taken.store(taken + records, Ordering::Relaxed);
     }
 
+    /// Whether this process is a fork of the drainer's.
+    #[inline]
+    pub(super) fn is_forked(&self) -> bool {
+        !self.origin.is_here()
+    }
+
     pub(super) fn counters(&self) -> Counters {
+        if self.is_forked() {
+            let mut own = Counters::default();
+            self.in_child.add_to(&mut own);
+            return own;
+        }
         let sum = self.registry.sum(&self.loose);
         // Ordering: see `count_taken`.
         Counters { taken: self.taken.load(Ordering::Relaxed), ..sum }
@@ -213,6 +231,12 @@ impl Shared {
     #[cold]
     pub(super) fn refuse_reentrant(&self) -> Result<(), Refusal> {
         self.loose.count::<Together>(|| Err(Refusal::Reentrant))
+    }
+
+    /// Counts a refusal in a forked child, where only atomics can be relied upon.
+    #[cold]
+    pub(super) fn refuse_forked(&self) -> Result<(), Refusal> {
+        self.in_child.count::<Together>(|| Err(Refusal::Forked))
     }
 
     /// Appends for a thread whose thread-locals are gone.

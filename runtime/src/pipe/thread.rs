@@ -25,6 +25,9 @@ pub(super) fn append(
     tag: Tag,
     encode: &mut impl FnMut(&mut Cursor<'_>),
 ) -> Result<(), Refusal> {
+    if shared.is_forked() {
+        return shared.refuse_forked();
+    }
     let Some(_busy) = Busy::enter() else { return shared.refuse_reentrant() };
     let result =
         WRITERS.try_with(|writers| writers.borrow_mut().to(shared).append(shared, tag, encode));
@@ -157,6 +160,9 @@ impl Writer {
 
     fn leave(&mut self) {
         let Some(shared) = self.pipe.upgrade() else { return };
+        if shared.is_forked() {
+            return;
+        }
         if let Some(pen) = self.pen.take() {
             shared.ledger.lock().leave(pen);
         }

@@ -61,6 +61,9 @@ impl Watch for Waiting {
 impl Shared {
     /// Whether there is what `want` says.
     fn has(&self, want: Want) -> bool {
+        if self.is_forked() {
+            return false;
+        }
         let _busy = Busy::hold();
         let ledger = self.ledger.lock();
         match want {

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use super::shim::Futex;
 use super::shim::atomic::{AtomicU32, Ordering, fence};
+use crate::sys::fork::Origin;
 
 /// The worker runs, and will look for work before it sleeps. No other bit is set.
 const AWAKE: u32 = 0;
@@ -57,12 +58,20 @@ pub struct Doorbell {
     futex: Futex,
     /// Set once, by the worker, before it first sleeps in its driver.
     driver: OnceLock<Box<dyn Unpark>>,
+    /// The worker's process. What ends a sleep in a driver is shared with forked children, whose
+    /// rings must not wake it.
+    origin: Origin,
 }
 
 impl Doorbell {
     /// A doorbell whose worker is awake.
     pub fn new() -> Self {
-        Self { word: AtomicU32::new(AWAKE), futex: Futex::new(), driver: OnceLock::new() }
+        Self {
+            word: AtomicU32::new(AWAKE),
+            futex: Futex::new(),
+            driver: OnceLock::new(),
+            origin: Origin::here(),
+        }
     }
 
     /// Says how to end a sleep inside the driver. The first call counts.
@@ -71,7 +80,8 @@ impl Doorbell {
         let _ = self.driver.set(unpark);
     }
 
-    /// Wakes the worker if it sleeps. Call after publishing work.
+    /// Wakes the worker if it sleeps. Call after publishing work. In a forked child it does
+    /// nothing: the worker is the parent's.
     #[inline]
     pub fn ring(&self) {
         self.ring_if(ASLEEP);
@@ -95,6 +105,9 @@ impl Doorbell {
 
     #[cold]
     fn wake(&self) {
+        if !self.origin.is_here() {
+            return;
+        }
         // Ordering: Release, so that the worker's Acquire swap in `get_up` sees what this
         // caller published; the same-word RMW picks exactly one waker a sleep.
         let before = self.word.fetch_or(RUNG, Ordering::Release);

@@ -1,5 +1,7 @@
 //! What Linux has.
 
+pub mod wiped;
+
 use std::ptr;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;

@@ -9,14 +9,15 @@
 //! `bench/tests/tidy.rs` lists.
 
 pub mod errno;
+pub mod fork;
 pub mod signals;
 
 #[cfg(all(target_os = "linux", not(spanwire_portable)))]
 mod linux;
 #[cfg(all(target_os = "linux", not(spanwire_portable)))]
-pub use self::linux::Futex;
+pub use self::linux::{Futex, wiped};
 
 #[cfg(not(all(target_os = "linux", not(spanwire_portable))))]
 mod portable;
 #[cfg(not(all(target_os = "linux", not(spanwire_portable))))]
-pub use self::portable::{Futex, NO_URING};
+pub use self::portable::{Futex, NO_URING, wiped};

@@ -34,6 +34,8 @@ pub(super) struct Vtable {
     pub(super) drop_output: unsafe fn(NonNull<Header>),
     /// Gives a reference, with the `NOTIFIED` bit, to the scheduler.
     pub(super) schedule: unsafe fn(NonNull<Header>),
+    /// Whether the scheduler is a parent process's.
+    pub(super) is_forked: unsafe fn(NonNull<Header>) -> bool,
     /// Frees the cell. Holder of the last reference only.
     pub(super) free: unsafe fn(NonNull<Header>),
 }

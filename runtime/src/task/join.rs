@@ -36,7 +36,8 @@ impl<T> Unpin for JoinHandle<T> {}
 pub enum JoinError {
     /// The task panicked; here is what it panicked with.
     Panicked(Box<dyn Any + Send + 'static>),
-    /// The task was aborted, or its runtime shut down.
+    /// The task was aborted, or its runtime shut down; or it belongs to a parent process, from
+    /// which this one was forked.
     Aborted,
 }
 
@@ -69,6 +70,12 @@ impl<T> JoinHandle<T> {
         // `poll`, owns the stage; `slot` is of the output's type by the contract of `new`.
         unsafe { (self.task.header().vtable.take_output)(self.task.as_ptr(), slot) };
         output.expect("a join handle must not be polled after it has returned the output")
+    }
+
+    /// Whether the task will never end here.
+    fn is_forked(&self) -> bool {
+        // SAFETY: the handle's reference keeps the task alive.
+        unsafe { (self.task.header().vtable.is_forked)(self.task.as_ptr()) }
     }
 
     /// Leaves a waker for the runner. False: the task is complete.
@@ -105,7 +112,10 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.register(context.waker()) { Poll::Pending } else { Poll::Ready(self.take_output()) }
+        if !self.register(context.waker()) {
+            return Poll::Ready(self.take_output());
+        }
+        if self.is_forked() { Poll::Ready(Err(JoinError::Aborted)) } else { Poll::Pending }
     }
 }
 

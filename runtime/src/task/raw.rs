@@ -54,6 +54,7 @@ impl<F: Future, S: Schedule> Cell<F, S> {
         take_output: Self::take_output,
         drop_output: Self::drop_output,
         schedule: Self::schedule,
+        is_forked: Self::is_forked,
         free: Self::free,
     };
 
@@ -155,6 +156,14 @@ impl<F: Future, S: Schedule> Cell<F, S> {
         let scheduler = Arc::clone(unsafe { &Self::of(task).scheduler });
         // SAFETY: the reference and the bit are the caller's to give.
         scheduler.schedule(unsafe { Runnable::from_raw(task) });
+    }
+
+    /// # Safety
+    ///
+    /// As for [`of`](Self::of).
+    unsafe fn is_forked(task: NonNull<Header>) -> bool {
+        // SAFETY: the caller's.
+        unsafe { Self::of(task) }.scheduler.is_forked()
     }
 
     /// # Safety

@@ -12,6 +12,11 @@ pub trait Schedule: Send + Sync + 'static {
     /// From any thread, with no lock held, and often from inside a poll. If the worker has
     /// closed its queue, it has dropped the future or will; then `task` is simply dropped.
     fn schedule(&self, task: Runnable);
+
+    /// Whether this process is a fork of the workers': no task of theirs will ever end here.
+    fn is_forked(&self) -> bool {
+        false
+    }
 }
 
 /// The list of tasks whose futures a worker has to drop.

@@ -1,6 +1,7 @@
 //! Twins of what only Linux has, made of the standard library.
 
 mod futex;
+pub mod wiped;
 
 pub use self::futex::Futex;
 
