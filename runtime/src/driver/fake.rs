@@ -80,17 +80,28 @@ impl State {
     }
 
     fn read(&mut self, message: *const libc::msghdr, count: usize) -> i32 {
-        // SAFETY: the slot keeps the message and what it points to until the completion.
-        let vectors = unsafe { slice::from_raw_parts((*message).msg_iov, (*message).msg_iovlen) };
         let before = self.sent.len();
-        for vector in vectors {
-            let room = (before + count - self.sent.len()).min(vector.iov_len);
-            // SAFETY: as above.
-            let bytes = unsafe { slice::from_raw_parts(vector.iov_base.cast::<u8>(), room) };
-            self.sent.extend_from_slice(bytes);
+        // SAFETY: the slot keeps the message and what it points to until the completion.
+        for piece in unsafe { pieces(message) } {
+            let room = (before + count - self.sent.len()).min(piece.len());
+            self.sent.extend_from_slice(&piece[..room]);
         }
         i32::try_from(self.sent.len() - before).unwrap()
     }
+}
+
+/// What `message` points to.
+///
+/// # Safety
+///
+/// - The message and what it points to live, and are not written, as long as the result.
+pub(super) unsafe fn pieces<'a>(message: *const libc::msghdr) -> impl Iterator<Item = &'a [u8]> {
+    // SAFETY: by the caller's promise; what a message points to is as long as it says.
+    let vectors = unsafe { slice::from_raw_parts((*message).msg_iov, (*message).msg_iovlen) };
+    vectors.iter().map(|vector| {
+        // SAFETY: as above.
+        unsafe { slice::from_raw_parts(vector.iov_base.cast::<u8>(), vector.iov_len) }
+    })
 }
 
 /// The byte that is received after `before` others.

@@ -232,7 +232,7 @@ fn direction(op: &Op) -> Option<Direction> {
 }
 
 /// Makes the operation's system call. `None` if it would block; else a result as from a ring.
-fn attempt(op: &mut Op) -> Option<i32> {
+pub(super) fn attempt(op: &mut Op) -> Option<i32> {
     let result = loop {
         match call(op) {
             Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}

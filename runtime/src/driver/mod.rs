@@ -39,6 +39,8 @@ use crate::sys::fork::Origin;
 mod counts;
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod hostile;
 mod mio;
 pub(crate) mod op;
 mod slots;
@@ -169,6 +171,12 @@ impl Driver {
         let core = RefCell::new(Core { backend, slots: Slots::new() });
         let is_shut_down = Cell::new(false);
         Self(Rc::new(Shared { core, kind, is_shut_down, origin: Origin::here() }))
+    }
+
+    /// A driver whose kernel does what is allowed and unpleasant; `seed` says what.
+    #[cfg(test)]
+    pub(crate) fn hostile(seed: u64) -> Self {
+        Self::new(Box::new(hostile::Hostile::new(seed)), Kind::Epoll)
     }
 
     /// How many operations the kernel or the poller still owes a result.

@@ -65,18 +65,26 @@ async fn poll_and_drop<F: Future>(future: F) {
     poll_once(pin!(future)).await;
 }
 
-/// Runs the test on each driver.
+/// Runs the test on each driver, and on some whose kernel is hostile.
 fn on_each_driver(test: impl Fn(&Driver)) {
     for choice in [Choice::Epoll, Choice::Uring] {
         match Driver::open(choice) {
-            Ok((driver, _)) => {
-                test(&driver);
-                assert_eq!(driver.shutdown(PATIENCE), 0, "{choice:?}: every operation must end");
-            }
+            Ok((driver, _)) => run_on(&format!("{choice:?}"), &driver, &test),
             Err(error) if choice == Choice::Uring => eprintln!("SKIPPED on uring: {error}"),
             Err(error) => panic!("{choice:?}: {error}"),
         }
     }
+    for seed in 0..SEEDS {
+        run_on(&format!("hostile kernel {seed}"), &Driver::hostile(seed), &test);
+    }
+}
+
+fn run_on(name: &str, driver: &Driver, test: impl Fn(&Driver)) {
+    eprintln!("on {name}");
+    test(driver);
+    assert_eq!(driver.shutdown(PATIENCE), 0, "{name}: every operation must end");
+    let counts = driver.counts();
+    assert_eq!(counts.started, counts.completed, "{name}: {counts:?}");
 }
 
 /// A listener and its address.
@@ -156,5 +164,7 @@ fn run_child(role: &str, test: &str) {
 
 /// Says to a child process what it is for.
 const ROLE: &str = "SPANWIRE_TEST_ROLE";
+/// How many hostile kernels run each test.
+const SEEDS: u64 = 6;
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -106,7 +106,9 @@ fn send_gives_the_buffers_back() {
             let (stream, _peer) = pair().await;
             let bufs = vec![Bytes::new(), Bytes::from_static(b"abc"), Bytes::from_static(b"de")];
             let (sent, back) = stream.send(bufs.clone()).await;
-            assert_eq!((sent.unwrap(), back), (5, bufs));
+            // A hostile kernel sends less, but something.
+            assert!((1..=5).contains(&sent.unwrap()));
+            assert_eq!(back, bufs);
             let (sent, back) = stream.send(vec![Bytes::new()]).await;
             assert_eq!((sent.unwrap(), back.len()), (0, 1));
         });
