@@ -55,14 +55,26 @@ class Row:
 
 def main(arguments):
     rows = parse(LIST.read_text())
-    for row in rows:
-        mutated(row, ROOT)
     if arguments == ["--check"]:
+        check(rows)
         print(f"mutations: {len(rows)} rows match the source")
         return 0
     chosen, limit = choose(rows, arguments)
+    # Who asks for one row is not kept from it by another.
+    check(chosen if arguments else rows)
     copy_tree()
     return perform(chosen, limit)
+
+
+def check(rows):
+    stale = []
+    for row in rows:
+        try:
+            mutated(row, ROOT)
+        except Broken as why:
+            stale.append(str(why))
+    if stale:
+        raise Broken("\n".join(stale))
 
 
 # The list.

@@ -66,3 +66,21 @@ fn taking_sealed_chunks_keeps_the_order_of_a_promoted_thread() {
         assert_eq!(of(1, &seen), [0, 1, 2, 3]);
     });
 }
+
+/// Two threads seal a chunk each while the drainer takes all: no record comes out twice or never,
+/// and each thread's come out in order.
+#[test]
+fn two_threads_that_seal_at_once_keep_their_orders() {
+    check(|| {
+        let (producer, mut drainer) = pipe(tiny(8, 0));
+        let writers = [1, 2].map(|who| {
+            let producer = producer.clone();
+            thread::spawn(move || (0..3).for_each(|index| put(&producer, who, index).unwrap()))
+        });
+        let mut seen = Vec::new();
+        take(&mut drainer, &mut seen);
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        take(&mut drainer, &mut seen);
+        assert_eq!((of(1, &seen), of(2, &seen)), (vec![0, 1, 2], vec![0, 1, 2]));
+    });
+}

@@ -3,16 +3,17 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+
+use crate::sync::shim::atomic::{AtomicBool, Ordering};
+use crate::sync::shim::thread::{self, Thread};
 
 /// Polls `future` here, and parks the thread while it is pending.
 ///
 /// # Panics
 ///
 /// On a worker, where it would wait for itself.
-pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+pub fn block_on<F: Future>(future: F) -> F::Output {
     assert!(
         !super::is_worker(),
         "block_on was called on a worker of the spanwire runtime, where it would stop every \

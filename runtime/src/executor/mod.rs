@@ -11,7 +11,11 @@ mod owned;
 mod worker;
 mod yield_now;
 
+#[cfg(not(feature = "internals"))]
 pub(crate) use self::block_on::block_on;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub use self::block_on::block_on;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub use self::mailbox::Mailbox;
