@@ -45,7 +45,7 @@ pub(super) struct Held {
 /// Addresses that the kernel was given.
 enum Memory {
     Write(*mut u8, usize),
-    Read(*const libc::msghdr),
+    Read(*const op::Message),
     None,
 }
 
@@ -79,29 +79,15 @@ impl State {
         i32::try_from(count).unwrap()
     }
 
-    fn read(&mut self, message: *const libc::msghdr, count: usize) -> i32 {
+    fn read(&mut self, message: *const op::Message, count: usize) -> i32 {
         let before = self.sent.len();
         // SAFETY: the slot keeps the message and what it points to until the completion.
-        for piece in unsafe { pieces(message) } {
+        for piece in unsafe { (*message).pieces() } {
             let room = (before + count - self.sent.len()).min(piece.len());
             self.sent.extend_from_slice(&piece[..room]);
         }
         i32::try_from(self.sent.len() - before).unwrap()
     }
-}
-
-/// What `message` points to.
-///
-/// # Safety
-///
-/// - The message and what it points to live, and are not written, as long as the result.
-pub(super) unsafe fn pieces<'a>(message: *const libc::msghdr) -> impl Iterator<Item = &'a [u8]> {
-    // SAFETY: by the caller's promise; what a message points to is as long as it says.
-    let vectors = unsafe { slice::from_raw_parts((*message).msg_iov, (*message).msg_iovlen) };
-    vectors.iter().map(|vector| {
-        // SAFETY: as above.
-        unsafe { slice::from_raw_parts(vector.iov_base.cast::<u8>(), vector.iov_len) }
-    })
 }
 
 /// The byte that is received after `before` others.
@@ -117,7 +103,7 @@ impl Backend for Fake {
     fn start(&mut self, slots: &mut Slots<Op>, key: Key) {
         let memory = match slots.in_flight_mut(key).expect("it was just inserted") {
             Op::Recv(Recv { buf, .. }) => Memory::Write(op::spare_ptr(buf), op::spare(buf)),
-            Op::Send(send) => Memory::Read(send.message.as_ptr()),
+            Op::Send(send) => Memory::Read(&raw const send.message),
             Op::Connect(_) | Op::Close(_) => Memory::None,
         };
         self.0.borrow_mut().held.push(Held { key, memory });
@@ -127,7 +113,7 @@ impl Backend for Fake {
         self.0.borrow_mut().cancelled.push(key);
     }
 
-    fn forget(&mut self, _source: usize, _fd: i32) {}
+    fn forget(&mut self, _source: usize) {}
 
     fn turn(&mut self, slots: &mut Slots<Op>) -> io::Result<()> {
         let mut state = self.0.borrow_mut();

@@ -19,11 +19,11 @@ use std::slice;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use super::fake::pieces;
 use super::mio;
 use super::op::{self, Backend, Op, PARK_MAX, Recv};
 use super::slots::{Key, Lent, Slots};
 use crate::sync::doorbell::Unpark;
+use crate::sys::socket::{RECV_FLAGS, SEND_FLAGS};
 
 /// The driver.
 pub(super) struct Hostile {
@@ -97,7 +97,7 @@ impl Hostile {
                 Some(-INTERRUPTIONS[self.random.below(INTERRUPTIONS.len())])
             }
             3 | 4 => shortened(op, &mut self.random),
-            _ => mio::attempt(op),
+            _ => mio::attempt(op, None),
         }
     }
 
@@ -131,7 +131,7 @@ impl Held {
 impl Backend for Hostile {
     fn start(&mut self, slots: &mut Slots<Op>, key: Key) {
         let op = slots.in_flight_mut(key).expect("it was just inserted");
-        let at_once = if self.random.one_in(4) { mio::attempt(op) } else { None };
+        let at_once = if self.random.one_in(4) { mio::attempt(op, None) } else { None };
         let room = match op {
             Op::Recv(Recv { buf, .. }) => Some((op::spare_ptr(buf), op::spare(buf))),
             _ => None,
@@ -152,7 +152,7 @@ impl Backend for Hostile {
         }
     }
 
-    fn forget(&mut self, _source: usize, _fd: i32) {}
+    fn forget(&mut self, _source: usize) {}
 
     fn turn(&mut self, slots: &mut Slots<Op>) -> io::Result<()> {
         self.advance(slots);
@@ -179,15 +179,14 @@ fn shortened(op: &mut Op, random: &mut Random) -> Option<i32> {
             // buffer, which nobody else looks at meanwhile.
             let room =
                 unsafe { slice::from_raw_parts_mut(start.cast::<MaybeUninit<u8>>(), length) };
-            op.socket()?.recv_with_flags(room, libc::MSG_DONTWAIT)
+            op.socket()?.recv_with_flags(room, RECV_FLAGS)
         }
         Op::Send(send) => {
-            // SAFETY: the operation owns its message and what that points to.
-            let first = unsafe { pieces(send.message.as_ptr()) }.next()?;
+            let first = send.message.pieces().first()?;
             let some = &first[..1 + random.below(first.len())];
-            op.socket()?.send_with_flags(some, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+            send.socket.send_with_flags(some, SEND_FLAGS)
         }
-        _ => return mio::attempt(op),
+        _ => return mio::attempt(op, None),
     };
     match transferred {
         Ok(count) => i32::try_from(count).ok(),

@@ -8,17 +8,17 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::mio::unix::SourceFd;
-use ::mio::{Events, Interest, Poll, Token, Waker};
+use ::mio::{Events, Poll, Token, Waker};
 
-use super::op::{self, Backend, Connect, Op, PARK_MAX, Recv};
+use super::op::{self, Backend, Connect, Op, PARK_MAX};
 use super::slots::{Key, Slots};
 use super::socket::Socket;
 use crate::sync::doorbell::Unpark;
+use crate::sys::errno;
+use crate::sys::socket::{RECV_FLAGS, SEND_FLAGS, Watch};
 
 /// The driver.
 pub(super) struct Poller {
@@ -40,6 +40,8 @@ pub(super) struct Poller {
 struct Source {
     readers: VecDeque<Key>,
     writers: VecDeque<Key>,
+    /// None only while no socket has this.
+    watch: Option<Watch>,
 }
 
 impl Source {
@@ -108,10 +110,10 @@ impl Poller {
     /// Goes on with those who wait, until one would block again.
     fn retry(&mut self, slots: &mut Slots<Op>, source: usize, direction: Direction) {
         let Some(source) = self.sources.get_mut(source) else { return };
-        let queue = source.queue(direction);
-        while let Some(&key) = queue.front() {
-            let Some(result) = slots.in_flight_mut(key).and_then(attempt) else { return };
-            queue.pop_front();
+        while let Some(&key) = source.queue(direction).front() {
+            let Some(op) = slots.in_flight_mut(key) else { return };
+            let Some(result) = attempt(op, source.watch.as_ref()) else { return };
+            source.queue(direction).pop_front();
             self.waiting -= 1;
             slots.complete(key, result);
         }
@@ -119,10 +121,10 @@ impl Poller {
 
     /// Tries the operation, or queues it. `Some` if it has ended.
     fn begin(&mut self, op: &mut Op, key: Key) -> Option<i32> {
-        let Some(direction) = direction(op) else { return attempt(op) };
+        let Some(direction) = direction(op) else { return attempt(op, None) };
         // Nobody overtakes those who wait.
         if self.queue_of(op, direction).is_none_or(|queue| queue.is_empty()) {
-            let result = attempt(op);
+            let result = attempt(op, self.watch_of(op));
             if result.is_some() {
                 return result;
             }
@@ -141,6 +143,12 @@ impl Poller {
         Some(self.sources.get_mut(source)?.queue(direction))
     }
 
+    /// The watch of the socket of `op`, if there is one.
+    fn watch_of(&self, op: &Op) -> Option<&Watch> {
+        let source = op.socket()?.source()?;
+        self.sources.get(source)?.watch.as_ref()
+    }
+
     /// Registers the socket once for its life.
     fn register(&mut self, socket: &Socket) -> Result<(), i32> {
         if socket.source().is_some() {
@@ -150,16 +158,17 @@ impl Poller {
             self.sources.push(Source::default());
             self.sources.len() - 1
         });
-        let interests = Interest::READABLE | Interest::WRITABLE;
-        let fd = socket.as_raw_fd();
-        match self.poll.registry().register(&mut SourceFd(&fd), Token(index), interests) {
-            Ok(()) => socket.set_source(index),
+        match Watch::begin(self.poll.registry(), socket.raw_fd(), Token(index)) {
+            Ok(watch) => {
+                self.sources[index].watch = Some(watch);
+                socket.set_source(index);
+                Ok(())
+            }
             Err(error) => {
                 self.free.push(index);
-                return Err(error.raw_os_error().unwrap_or(libc::EIO));
+                Err(error.raw_os_error().unwrap_or(errno::IO))
             }
         }
-        Ok(())
     }
 }
 
@@ -178,17 +187,18 @@ impl Backend for Poller {
             queue.retain(|waiting| *waiting != key);
             self.waiting -= 1;
         }
-        slots.complete(key, -libc::ECANCELED);
+        slots.complete(key, -errno::CANCELED);
     }
 
-    fn forget(&mut self, source: usize, fd: RawFd) {
+    fn forget(&mut self, source: usize) {
         let entry = &mut self.sources[source];
         debug_assert!(
             entry.readers.is_empty() && entry.writers.is_empty(),
             "who waits for a socket holds a lease on it"
         );
-        // It fails only for a descriptor that is not registered.
-        let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        if let Some(watch) = entry.watch.take() {
+            watch.end(self.poll.registry());
+        }
         self.free.push(source);
     }
 
@@ -232,35 +242,31 @@ fn direction(op: &Op) -> Option<Direction> {
 }
 
 /// Makes the operation's system call. `None` if it would block; else a result as from a ring.
-pub(super) fn attempt(op: &mut Op) -> Option<i32> {
+pub(super) fn attempt(op: &mut Op, watch: Option<&Watch>) -> Option<i32> {
     let result = loop {
-        match call(op) {
-            Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+        let result = match watch {
+            Some(watch) => watch.call(|| call(op)),
+            None => call(op),
+        };
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => break result,
         }
     };
     match result {
         Ok(count) => Some(i32::try_from(count).unwrap_or(i32::MAX)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-        Err(error) => Some(-error.raw_os_error().unwrap_or(libc::EIO)),
+        Err(error) => Some(-error.raw_os_error().unwrap_or(errno::IO)),
     }
 }
 
 fn call(op: &mut Op) -> io::Result<usize> {
-    let fd = op.raw_fd();
     match op {
         Op::Connect(op) => connect(op),
-        Op::Send(send) => {
-            let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-            // SAFETY: the message and what it points to are owned by the operation, which is
-            // borrowed for the call; `fd` is open because the operation leases the socket.
-            checked(unsafe { libc::sendmsg(fd, send.message.as_ptr(), flags) })
-        }
-        Op::Recv(Recv { buf, .. }) => {
-            let (start, length) = (op::spare_ptr(buf).cast(), op::spare(buf));
-            // SAFETY: `length` bytes from `start` on are the spare capacity of `buf`, which is
-            // borrowed for the call; `fd` is open because the operation leases the socket.
-            checked(unsafe { libc::recv(fd, start, length, libc::MSG_DONTWAIT) })
+        Op::Send(op) => op.socket.send_vectored_with_flags(op.message.pieces(), SEND_FLAGS),
+        Op::Recv(op) => {
+            let room = op::spare(&op.buf);
+            op.socket.recv_with_flags(&mut op.buf.spare_capacity_mut()[..room], RECV_FLAGS)
         }
         Op::Close(close) => {
             close.now();
@@ -274,7 +280,7 @@ fn connect(op: &mut Connect) -> io::Result<usize> {
     let Connect { socket, addr, is_under_way } = op;
     if !mem::replace(is_under_way, true) {
         return match socket.connect(addr) {
-            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
+            Err(error) if error.raw_os_error() == Some(errno::IN_PROGRESS) => {
                 Err(io::ErrorKind::WouldBlock.into())
             }
             result => result.map(|()| 0),
@@ -285,15 +291,11 @@ fn connect(op: &mut Connect) -> io::Result<usize> {
     }
     match socket.peer_addr() {
         // Ready for another reason; the handshake goes on.
-        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => {
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
             Err(io::ErrorKind::WouldBlock.into())
         }
         result => result.map(|_| 0),
     }
-}
-
-fn checked(count: isize) -> io::Result<usize> {
-    usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
 /// The waker's token: no index of a source gets this high.
@@ -304,6 +306,7 @@ const EVENTS_MAX: usize = 256;
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::os::fd::AsRawFd;
 
     use super::*;
 

@@ -35,6 +35,7 @@ use crate::sync::doorbell::Unpark;
 use crate::sync::shim::Arc;
 use crate::sync::unwind;
 use crate::sys::fork::Origin;
+use crate::sys::{self, errno};
 
 mod counts;
 #[cfg(test)]
@@ -303,10 +304,9 @@ impl Shared {
 
     /// A new stream socket for `addr`, closed on exec.
     pub(crate) fn socket(self: &Rc<Self>, addr: &socket2::SockAddr) -> io::Result<Rc<Socket>> {
-        let stream = socket2::Type::STREAM;
         // The poller's calls must not block; a ring waits for the socket either way.
-        let kind = if self.kind == Kind::Epoll { stream.nonblocking() } else { stream };
-        let socket = socket2::Socket::new(addr.domain(), kind, None)?;
+        let is_nonblocking = self.kind == Kind::Epoll;
+        let socket = sys::open(addr.domain(), socket2::Type::STREAM, is_nonblocking)?;
         Ok(Rc::new(Socket::new(socket, Rc::downgrade(self))))
     }
 
@@ -314,7 +314,7 @@ impl Shared {
     pub(crate) fn start(self: &Rc<Self>, op: Op) -> InFlight {
         let op = Box::new(op);
         if self.is_shut_down.get() || !self.origin.is_here() {
-            return InFlight::Failed(Some(op), libc::ECANCELED);
+            return InFlight::Failed(Some(op), errno::CANCELED);
         }
         let started = self.with_core(|slots, backend| {
             let key = slots.insert(op)?;
@@ -325,7 +325,7 @@ impl Shared {
         self.run_effects();
         match started {
             Ok(key) => InFlight::Started(Rc::clone(self), Some(key)),
-            Err(op) => InFlight::Failed(Some(op), libc::ENOBUFS),
+            Err(op) => InFlight::Failed(Some(op), errno::NO_BUFS),
         }
     }
 
@@ -407,10 +407,10 @@ impl Shared {
         self.run_effects();
     }
 
-    /// A registered descriptor is about to be closed.
-    fn forget(&self, source: usize, fd: i32) {
+    /// A registered socket is about to be closed.
+    fn forget(&self, source: usize) {
         if self.origin.is_here() {
-            self.core.borrow_mut().backend.forget(source, fd);
+            self.core.borrow_mut().backend.forget(source);
         }
     }
 

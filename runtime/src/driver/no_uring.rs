@@ -48,7 +48,7 @@ impl Backend for Ring {
         match self.0 {}
     }
 
-    fn forget(&mut self, _source: usize, _fd: i32) {
+    fn forget(&mut self, _source: usize) {
         match self.0 {}
     }
 

@@ -43,6 +43,7 @@ use std::task::Waker;
 
 use super::counts::Tally;
 use crate::sync::shim::Arc;
+use crate::sys::errno;
 
 /// Names one use of one slot: the slot's index, and how often the slot was used before. It is
 /// what the kernel gives back with a completion (`user_data`).
@@ -336,4 +337,4 @@ pub(super) const SLOTS_MAX: u32 = 1 << 16;
 /// How often one operation is started again before its interruption counts as its result.
 pub(super) const REPEATS_MAX: u8 = 3;
 /// Ends that say that an operation was stopped before it did anything.
-const INTERRUPTIONS: [i32; 3] = [libc::ECANCELED, libc::EINTR, libc::EAGAIN];
+const INTERRUPTIONS: [i32; 3] = [errno::CANCELED, errno::INTERRUPTED, errno::WOULD_BLOCK];

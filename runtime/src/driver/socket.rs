@@ -4,12 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::ops::Deref;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use super::Shared;
 use crate::sync::unwind;
+use crate::sys::errno;
+use crate::sys::socket::{self, OwnedFd, RawFd};
 
 /// A socket and what its operations have to agree on.
 pub(crate) struct Socket {
@@ -93,7 +94,7 @@ impl Socket {
         {
             let mut unclaimed = self.unclaimed.borrow_mut();
             unclaimed.bytes.extend_from_slice(received);
-            let news = error.filter(|&errno| errno != libc::ECANCELED);
+            let news = error.filter(|&errno| errno != errno::CANCELED);
             unclaimed.error = unclaimed.error.or(news);
         }
         self.wake_waiters();
@@ -128,6 +129,11 @@ impl Socket {
         is_empty && self.orphaned_receives.get() == 0 && !self.is_torn.get()
     }
 
+    /// What the system calls it.
+    pub(crate) fn raw_fd(&self) -> RawFd {
+        socket::raw(&**self)
+    }
+
     /// The descriptor alone, no longer known to the poller.
     pub(crate) fn into_fd(mut self) -> Option<OwnedFd> {
         self.deregister();
@@ -160,7 +166,7 @@ impl Socket {
     /// Must come before the descriptor is closed: the poller would otherwise keep its queues.
     fn deregister(&mut self) {
         if let (Some(source), Some(driver)) = (self.source.take(), self.driver.upgrade()) {
-            driver.forget(source, self.as_raw_fd());
+            driver.forget(source);
         }
     }
 }
@@ -170,12 +176,6 @@ impl Deref for Socket {
 
     fn deref(&self) -> &socket2::Socket {
         self.inner.as_ref().expect("only `into_fd` takes it, and consumes the socket")
-    }
-}
-
-impl AsRawFd for Socket {
-    fn as_raw_fd(&self) -> RawFd {
-        (**self).as_raw_fd()
     }
 }
 

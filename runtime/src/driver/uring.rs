@@ -17,7 +17,7 @@
 use std::fmt;
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -183,7 +183,7 @@ impl Backend for Ring {
         self.push(slots, &cancel.user_data(CANCEL).flags(Flags::SKIP_SUCCESS));
     }
 
-    fn forget(&mut self, _source: usize, _fd: RawFd) {}
+    fn forget(&mut self, _source: usize) {}
 
     fn turn(&mut self, slots: &mut Slots<Op>) -> io::Result<()> {
         let queue = self.ring.submission();
@@ -251,7 +251,7 @@ fn entry(op: &mut Op) -> Entry {
         Op::Send(send) => {
             // A ring raises no SIGPIPE anyway; the flag says that we count on it. With WAITALL the kernel goes on after a short send, without a round trip to us.
             let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL).cast_unsigned();
-            opcode::SendMsg::new(fd, send.message.as_ptr()).flags(flags).build()
+            opcode::SendMsg::new(fd, send.message.header().as_ptr()).flags(flags).build()
         }
         Op::Recv(Recv { buf, .. }) => {
             let length = u32::try_from(op::spare(buf)).unwrap_or(u32::MAX);

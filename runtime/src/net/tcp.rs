@@ -4,7 +4,6 @@ use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
 use bytes::{Buf, Bytes};
@@ -12,6 +11,7 @@ use bytes::{Buf, Bytes};
 use crate::driver::Shared;
 use crate::driver::op::Op;
 use crate::driver::socket::Socket;
+use crate::sys::socket::PEEK_FLAGS;
 
 /// A connected TCP stream. It belongs to the worker that opened it (`!Send`).
 ///
@@ -127,8 +127,7 @@ impl TcpStream {
     /// if a send was dropped half-way or a receive left something behind: an idle connection that
     /// is stale must not be used for another request.
     pub fn is_stale(&self) -> bool {
-        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
-        let peeked = self.socket.recv_with_flags(&mut [MaybeUninit::uninit()], flags);
+        let peeked = self.socket.recv_with_flags(&mut [MaybeUninit::uninit()], PEEK_FLAGS);
         let is_quiet = peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         !is_quiet || !self.socket.is_untouched()
     }
@@ -176,7 +175,7 @@ impl TcpStream {
 
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpStream").field("fd", &self.socket.as_raw_fd()).finish_non_exhaustive()
+        f.debug_struct("TcpStream").field("fd", &self.socket.raw_fd()).finish_non_exhaustive()
     }
 }
 

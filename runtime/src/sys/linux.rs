@@ -2,9 +2,45 @@
 
 pub mod wiped;
 
+use std::io::{self, IoSlice};
+use std::mem;
 use std::ptr;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+/// A new socket, not inherited by other programs.
+///
+/// # Errors
+///
+/// Those of `socket(2)`.
+pub fn open(domain: Domain, kind: Type, is_nonblocking: bool) -> io::Result<Socket> {
+    let kind = if is_nonblocking { kind.nonblocking() } else { kind };
+    Socket::new(domain, kind, None)
+}
+
+/// What `sendmsg` reads: a pointer to pieces.
+pub struct Header(libc::msghdr);
+
+impl Header {
+    /// Refers to `pieces`, which have to stay where they are while it is in use.
+    #[must_use]
+    pub fn new(pieces: &mut [IoSlice<'static>]) -> Self {
+        // SAFETY: msghdr is a C struct of integers and pointers, for which zero is valid.
+        let mut header: libc::msghdr = unsafe { mem::zeroed() };
+        // The standard library promises that on unix an `IoSlice` is an iovec.
+        header.msg_iov = pieces.as_mut_ptr().cast();
+        header.msg_iovlen = pieces.len() as _;
+        Self(header)
+    }
+
+    /// For the kernel; valid while this is not moved.
+    #[must_use]
+    pub fn as_ptr(&self) -> *const libc::msghdr {
+        ptr::from_ref(&self.0)
+    }
+}
 
 /// The kernel's futex: sleeps while a word holds a value; the word is passed to each call.
 #[derive(Debug, Default)]

@@ -11,13 +11,14 @@
 pub mod errno;
 pub mod fork;
 pub mod signals;
+pub mod socket;
 
 #[cfg(all(target_os = "linux", not(spanwire_portable)))]
 mod linux;
 #[cfg(all(target_os = "linux", not(spanwire_portable)))]
-pub use self::linux::{Futex, wiped};
+pub use self::linux::{Futex, Header, open, wiped};
 
 #[cfg(not(all(target_os = "linux", not(spanwire_portable))))]
 mod portable;
 #[cfg(not(all(target_os = "linux", not(spanwire_portable))))]
-pub use self::portable::{Futex, NO_URING, wiped};
+pub use self::portable::{Futex, Header, NO_URING, open, wiped};

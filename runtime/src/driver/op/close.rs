@@ -1,10 +1,11 @@
 //! Closing a descriptor.
 
 use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
-use super::{Operation, errno, outcome};
+use super::{Operation, errno_of, outcome};
 use crate::driver::socket::Socket;
+use crate::sys::errno;
+use crate::sys::socket::{self, NO_FD, OwnedFd, RawFd};
 
 /// A close. It is never cancelled: that would leave the descriptor open.
 pub(crate) struct Close {
@@ -26,8 +27,8 @@ impl Close {
     pub(super) fn settle(&mut self, result: &io::Result<usize>) {
         let Some(fd) = self.fd.take() else { return };
         // After any other error the descriptor is gone, as with close(2) on Linux.
-        if !matches!(errno(result), Some(libc::ECANCELED | libc::ENOBUFS)) {
-            let _ = fd.into_raw_fd();
+        if !matches!(errno_of(result), Some(errno::CANCELED | errno::NO_BUFS)) {
+            socket::forget(fd);
         }
     }
 }
@@ -38,7 +39,7 @@ impl Operation for Close {
     }
 
     fn raw_fd(&self) -> RawFd {
-        self.fd.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+        self.fd.as_ref().map_or(NO_FD, socket::raw)
     }
 
     fn is_cancellable(&self) -> bool {

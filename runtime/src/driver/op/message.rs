@@ -1,45 +1,60 @@
 //! What is lent to the kernel: vectors of pieces to send, and room to receive into.
 
-use std::io;
-use std::ptr;
+use std::io::{self, IoSlice};
+use std::slice;
 
 use bytes::Bytes;
 
-/// What `sendmsg` reads: pointers into buffers that the same operation owns.
+use crate::sys::Header;
+
+/// What a send reads: pieces of buffers that the same operation owns.
 pub(crate) struct Message {
-    /// What `header` points to; not touched after construction.
-    _vectors: Vec<libc::iovec>,
-    header: libc::msghdr,
+    /// What `header` points to; not touched after construction. They live as long as the
+    /// buffers, and not a moment longer, whatever their type says.
+    pieces: Vec<IoSlice<'static>>,
+    /// What a ring reads.
+    header: Header,
 }
 
 impl Message {
-    pub(super) fn new(bufs: &[Bytes]) -> Self {
-        let mut vectors = vectors(bufs);
-        // SAFETY: msghdr is a C struct of integers and pointers, for which zero is valid.
-        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
-        header.msg_iov = vectors.as_mut_ptr();
-        header.msg_iovlen = vectors.len() as _;
-        Self { _vectors: vectors, header }
+    /// # Safety
+    ///
+    /// - `bufs` are kept, and not changed, as long as the message.
+    pub(super) unsafe fn new(bufs: &[Bytes]) -> Self {
+        // SAFETY: by the caller's promise.
+        let mut pieces = unsafe { pieces(bufs) };
+        let header = Header::new(&mut pieces);
+        Self { pieces, header }
     }
 
-    /// For the kernel; valid while the operation is not moved out of its box.
-    pub(in crate::driver) fn as_ptr(&self) -> *const libc::msghdr {
-        ptr::from_ref(&self.header)
+    /// For a ring; valid while the operation is not moved out of its box.
+    pub(in crate::driver) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// For a call.
+    pub(in crate::driver) fn pieces(&self) -> &[IoSlice<'_>] {
+        &self.pieces
     }
 }
 
 /// What one call sends of `bufs`: nothing empty, at most [`IOVECS_MAX`] pieces and
 /// [`SEND_BYTES_MAX`] bytes.
-fn vectors(bufs: &[Bytes]) -> Vec<libc::iovec> {
+///
+/// # Safety
+///
+/// - `bufs` are kept, and not changed, as long as the result.
+unsafe fn pieces(bufs: &[Bytes]) -> Vec<IoSlice<'static>> {
     let mut room = SEND_BYTES_MAX;
     let filled = bufs.iter().filter(|buf| !buf.is_empty()).take(IOVECS_MAX);
     filled
         .map_while(|buf| {
             let length = buf.len().min(room);
             room -= length;
-            // The kernel only reads what a send points to.
-            let base = buf.as_ptr().cast_mut().cast();
-            (length > 0).then_some(libc::iovec { iov_base: base, iov_len: length })
+            // SAFETY: a part of `buf`, which the caller keeps; the bytes of a `Bytes` do not
+            // move with it.
+            let piece = unsafe { slice::from_raw_parts(buf.as_ptr(), length) };
+            (length > 0).then(|| IoSlice::new(piece))
         })
         .collect()
 }

@@ -5,7 +5,6 @@
 //! the driver. A new operation is a file here, a variant of [`Op`], and an arm in each driver.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,12 +12,15 @@ use socket2::SockAddr;
 
 pub(super) use self::close::Close;
 pub(super) use self::connect::Connect;
+#[cfg(test)]
+pub(super) use self::message::Message;
 pub(super) use self::message::{spare, spare_ptr};
 pub(super) use self::recv::Recv;
 pub(super) use self::send::Send;
 use super::slots::{Key, Lent, Slots};
 use super::socket::{Lease, Socket};
 use crate::sync::doorbell::Unpark;
+use crate::sys::socket::{NO_FD, OwnedFd, RawFd};
 
 mod close;
 mod connect;
@@ -37,8 +39,8 @@ pub(super) trait Backend {
     /// Makes the operation `key` end soon, if possible. It still ends by [`Slots::complete`].
     fn cancel(&mut self, slots: &mut Slots<Op>, key: Key);
 
-    /// Forgets a descriptor that is about to be closed; only after [`Socket::set_source`].
-    fn forget(&mut self, source: usize, fd: i32);
+    /// Forgets a socket that is about to be closed; only after [`Socket::set_source`].
+    fn forget(&mut self, source: usize);
 
     /// Submits what was queued and reports what has ended, without waiting.
     ///
@@ -75,9 +77,9 @@ pub(super) trait Operation {
     /// The socket that it leases, if it has one.
     fn socket(&self) -> Option<&Socket>;
 
-    /// The descriptor it works on; -1 if there is none, which the kernel refuses.
+    /// The descriptor it works on; [`NO_FD`] if there is none, which the kernel refuses.
     fn raw_fd(&self) -> RawFd {
-        self.socket().map_or(-1, AsRawFd::as_raw_fd)
+        self.socket().map_or(NO_FD, Socket::raw_fd)
     }
 
     /// Whether it should end once nobody waits for it.
@@ -198,7 +200,7 @@ pub(crate) fn outcome(result: i32) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
 }
 
-fn errno(result: &io::Result<usize>) -> Option<i32> {
+fn errno_of(result: &io::Result<usize>) -> Option<i32> {
     result.as_ref().err().and_then(io::Error::raw_os_error)
 }
 

@@ -3,13 +3,13 @@
 use std::io;
 
 use super::message::commit;
-use super::{Operation, errno, outcome};
+use super::{Operation, errno_of, outcome};
 use crate::driver::socket::{Lease, Socket};
 
 /// A receive into the spare capacity of a buffer.
 pub(crate) struct Recv {
     /// Over which connection.
-    socket: Lease,
+    pub(in crate::driver) socket: Lease,
     /// Never reallocated while in flight.
     pub(in crate::driver) buf: Vec<u8>,
 }
@@ -43,6 +43,6 @@ impl Operation for Recv {
         // The stream goes on behind these bytes, so the next receive has to begin with them.
         let start = self.buf.len();
         commit(&mut self.buf, &result);
-        self.socket.orphan_ended(&self.buf[start..], errno(&result));
+        self.socket.orphan_ended(&self.buf[start..], errno_of(&result));
     }
 }

@@ -9,7 +9,7 @@ use crate::driver::socket::{Lease, Socket};
 /// A send from many buffers, perhaps not of all.
 pub(crate) struct Send {
     /// Over which connection.
-    socket: Lease,
+    pub(in crate::driver) socket: Lease,
     /// What `message` points into.
     bufs: Vec<Bytes>,
     /// What the kernel reads.
@@ -18,7 +18,8 @@ pub(crate) struct Send {
 
 impl Send {
     pub(super) fn new(socket: Lease, bufs: Vec<Bytes>) -> Self {
-        let message = Message::new(&bufs);
+        // SAFETY: nobody reaches the buffers before `into_bufs`, which ends the message.
+        let message = unsafe { Message::new(&bufs) };
         Self { socket, bufs, message }
     }
 

@@ -3,7 +3,33 @@
 mod futex;
 pub mod wiped;
 
+use std::io::{self, IoSlice};
+
+use socket2::{Domain, Socket, Type};
+
 pub use self::futex::Futex;
+
+/// A new socket, not inherited by other programs.
+///
+/// # Errors
+///
+/// Those of `socket(2)` and of the calls that set its options.
+pub fn open(domain: Domain, kind: Type, is_nonblocking: bool) -> io::Result<Socket> {
+    let socket = Socket::new(domain, kind, None)?;
+    socket.set_nonblocking(is_nonblocking)?;
+    Ok(socket)
+}
+
+/// What a ring would read. There is none.
+pub struct Header(());
+
+impl Header {
+    /// Refers to nothing.
+    #[must_use]
+    pub fn new(_pieces: &mut [IoSlice<'static>]) -> Self {
+        Self(())
+    }
+}
 
 /// What `futex.rs` is made of here. loom's models build the same file with loom's parts.
 mod parts {
