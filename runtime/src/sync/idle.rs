@@ -10,14 +10,17 @@
 //! 2. Work was published and somebody searches: nothing. The searcher finds *something*.
 //! 3. The last searcher that stops searching looks for one more to wake: so work that came
 //!    during rule 2 brings up workers one after the other, as long as there is work for them.
-//! 4. A worker that lies down while nobody searches looks at all queues once more.
+//! 4. A worker that lies down while nobody searches looks at all queues once more: at the
+//!    injector first, because tasks move from there to the workers' own queues. If it sees
+//!    something it gets up as a searcher, so rule 3 holds for it.
 //! 5. At most half of the workers search: more would only get in each other's way.
 //!
 //! Why nothing is left behind while a worker sleeps: all counts are in one word, and whoever
 //! publishes work or changes a count makes a read-modify-write of it, so these have one order and
 //! each sees what came before an earlier one. If the publisher comes before the worker that lies
 //! down, then that one sees the work (rule 4), or somebody still searches, and the last of those
-//! sees it (rule 3 or 4). If it comes after, it sees the sleeper (rule 1).
+//! sees it (rule 3 or 4). If it comes after, it sees the sleeper (rule 1). A task that is on its way
+//! from one worker's queue to another's is seen in neither, but then its thief still searches.
 //!
 //! With one worker there is nobody to search and nobody to choose: each call returns a constant,
 //! and the doorbell alone says whether the worker sleeps.
@@ -117,8 +120,8 @@ impl Idle {
     }
 
     /// The worker goes to sleep, and stops searching if it was. If nobody searches now, the answer
-    /// is true, and the worker looks at all queues before it sleeps; if there is something, it
-    /// [`leave`](Self::leave)s again.
+    /// is true, and the worker looks at all queues before it sleeps, at the injector first; if there
+    /// is something, it calls [`search_again`](Self::search_again) instead of sleeping.
     ///
     /// From now on it may be chosen: it must not sleep when [`is_chosen`](Self::is_chosen) says
     /// so after its doorbell's `lie_down`.
@@ -146,21 +149,15 @@ impl Idle {
     /// The worker is awake again, for whatever reason. True if it was chosen, so that it
     /// searches: [`end_search`](Self::end_search) or [`park`](Self::park) follows.
     pub fn leave(&self, worker: usize) -> bool {
-        if self.is_lone() {
-            return false;
-        }
-        if self.was_chosen(worker) {
-            return true;
-        }
-        let mut sleepers = self.sleepers.lock();
-        let Some(place) = sleepers.iter().position(|sleeper| *sleeper == worker) else {
-            // Chosen in between.
-            return self.was_chosen(worker);
-        };
-        sleepers.swap_remove(place);
-        // Ordering: AcqRel, one link of the chain; see the module.
-        self.word.fetch_add(UNPARKED, Ordering::AcqRel);
-        false
+        !self.is_lone() && (self.was_chosen(worker) || self.get_up(worker, false))
+    }
+
+    /// The worker has parked, and has seen work in its last look: it searches now, chosen or not.
+    /// [`end_search`](Self::end_search) or [`park`](Self::park) follows. Not for a lone worker,
+    /// which never has to look.
+    pub fn search_again(&self, worker: usize) {
+        debug_assert!(!self.is_lone(), "a lone worker never searches");
+        let _searches = self.was_chosen(worker) || self.get_up(worker, true);
     }
 
     #[inline]
@@ -189,6 +186,20 @@ impl Idle {
         // Ordering: Relaxed; see `is_chosen`.
         self.chosen[worker].store(true, Ordering::Relaxed);
         Some(worker)
+    }
+
+    /// Takes the worker from the list, unless somebody chose it in between. Says whether it
+    /// searches.
+    fn get_up(&self, worker: usize, to_search: bool) -> bool {
+        let mut sleepers = self.sleepers.lock();
+        let Some(place) = sleepers.iter().position(|sleeper| *sleeper == worker) else {
+            return self.was_chosen(worker);
+        };
+        sleepers.swap_remove(place);
+        let more = UNPARKED + if to_search { SEARCHING } else { 0 };
+        // Ordering: AcqRel, one link of the chain; see the module.
+        self.word.fetch_add(more, Ordering::AcqRel);
+        to_search
     }
 
     /// Only the worker itself calls this, so nobody else clears it in between.
@@ -247,7 +258,7 @@ mod tests {
         #[test]
         fn workers_are_counted_as_if_one_by_one(
             workers in 2..6_usize,
-            steps in vec((0..5_u8, 0..6_usize), 0..200),
+            steps in vec((0..6_u8, 0..6_usize), 0..200),
         ) {
             let idle = Idle::new(workers);
             let mut model = vec![Is::Running; workers];
@@ -289,6 +300,11 @@ mod tests {
                 let was = std::mem::replace(&mut model[worker], Is::Parked);
                 assert!(!idle.is_chosen(worker));
                 assert_eq!(idle.park(worker, was == Is::Searching), searchers(model) == 0);
+            }
+            (5, Is::Parked | Is::Chosen) => {
+                idle.search_again(worker);
+                model[worker] = Is::Searching;
+                assert!(!idle.is_chosen(worker));
             }
             (4, was @ (Is::Parked | Is::Chosen)) => {
                 let chosen = was == Is::Chosen;

@@ -79,6 +79,9 @@ impl<T> Injector<T> {
 
     /// Takes one worker's share, of as many `workers`: the oldest item is returned, to be run at
     /// once, and the rest of the share is moved to `to`, of which it fills no more than half.
+    ///
+    /// Nobody has to be woken for what is moved: a worker that looks here first and at the workers'
+    /// queues then, finds it in one place or the other.
     pub fn take_into(&self, to: &Local<T>, workers: usize) -> Option<T>
     where
         T: Send,
@@ -97,10 +100,10 @@ impl<T> Injector<T> {
 
     /// How many items are queued, without waiting for the lock.
     pub fn len(&self) -> usize {
-        // Ordering: Relaxed; a hint. Whoever must not miss an item that was pushed comes here by
-        // way of the idle word or a doorbell, which order the two; the items are read under the
-        // lock.
-        self.len.load(Ordering::Relaxed)
+        // Ordering: Acquire pairs with the Release in `count`: who sees that items were taken, sees
+        // them in the queue that they were moved to. Whoever must not miss an item that was
+        // pushed comes here by way of the idle word or a doorbell, which order the two.
+        self.len.load(Ordering::Acquire)
     }
 
     /// Whether nothing is queued, without waiting for the lock.
@@ -118,8 +121,8 @@ impl<T> Injector<T> {
     }
 
     fn count(&self, inside: &Inside<T>) {
-        // Ordering: Relaxed; see `len`. The lock orders the writers.
-        self.len.store(inside.items.len(), Ordering::Relaxed);
+        // Ordering: Release; see `len`. The lock orders the writers.
+        self.len.store(inside.items.len(), Ordering::Release);
     }
 }
 
