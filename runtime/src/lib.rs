@@ -21,6 +21,7 @@ pub mod blocking;
 pub mod buf;
 pub mod driver;
 pub mod executor;
+pub mod fs;
 pub mod net;
 pub mod pipe;
 mod runtime;

@@ -237,7 +237,7 @@ fn direction(op: &Op) -> Option<Direction> {
     match op {
         Op::Recv(_) => Some(Direction::Read),
         Op::Connect(_) | Op::Send(_) => Some(Direction::Write),
-        Op::Close(_) => None,
+        Op::Close(_) | Op::File(_) => None,
     }
 }
 
@@ -272,6 +272,8 @@ fn call(op: &mut Op) -> io::Result<usize> {
             close.now();
             Ok(0)
         }
+        // It would block the worker: `fs` has the blocking pool make these calls.
+        Op::File(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

@@ -296,8 +296,8 @@ impl Shared {
     pub(crate) fn current() -> io::Result<Rc<Self>> {
         CURRENT.with_borrow(Clone::clone).ok_or_else(|| {
             io::Error::other(
-                "no driver on this thread: sockets belong to a worker, so use them in a task \
-                 that `spawn_pinned` started",
+                "no driver on this thread: sockets and files belong to a worker, so use them in \
+                 a task that `spawn_pinned` started",
             )
         })
     }
@@ -308,6 +308,11 @@ impl Shared {
         let is_nonblocking = self.kind == Kind::Epoll;
         let socket = sys::open(addr.domain(), socket2::Type::STREAM, is_nonblocking)?;
         Ok(Rc::new(Socket::new(socket, Rc::downgrade(self))))
+    }
+
+    /// Whether it takes [`Op::file`]. Files are always ready, so a poller is of no use to them.
+    pub(crate) fn takes_files(&self) -> bool {
+        self.kind == Kind::Uring
     }
 
     /// Starts `op`.

@@ -14,6 +14,8 @@
 //! something armed is accounted as waiting for a disk. Where the kernel can leave that out for
 //! sockets too (`IORING_ENTER_NO_IOWAIT`, 6.15) it is asked to.
 
+mod files;
+
 use std::fmt;
 use std::io;
 use std::mem;
@@ -258,6 +260,7 @@ fn entry(op: &mut Op) -> Entry {
             opcode::Recv::new(fd, op::spare_ptr(buf), length).build()
         }
         Op::Close(_) => opcode::Close::new(fd).build(),
+        Op::File(file) => files::entry(file),
     }
 }
 
@@ -285,12 +288,12 @@ fn check(ring: &IoUring) -> Result<(), Unavailable> {
     let is_able = params.is_feature_ext_arg()
         && params.is_feature_nodrop()
         && params.is_feature_skip_cqe_on_success()
-        && OPCODES.iter().all(|&code| probe.is_supported(code));
+        && OPCODES.iter().chain(&files::OPCODES).all(|&code| probe.is_supported(code));
     if !is_able {
         return Err(at("io_uring features")(io::Error::from_raw_os_error(libc::EINVAL)));
     }
     let mut restrictions: Vec<Restriction> =
-        OPCODES.iter().map(|&code| Restriction::sqe_op(code)).collect();
+        OPCODES.iter().chain(&files::OPCODES).map(|&code| Restriction::sqe_op(code)).collect();
     restrictions.push(Restriction::sqe_flags_allowed(Flags::SKIP_SUCCESS.bits()));
     submitter
         .register_restrictions(&mut restrictions)
@@ -345,7 +348,7 @@ impl From<Unavailable> for io::Error {
     }
 }
 
-/// All that the ring may be asked to do.
+/// All that the ring may be asked to do, but for files.
 const OPCODES: [u8; 7] = [
     opcode::Nop::CODE,
     opcode::PollAdd::CODE,

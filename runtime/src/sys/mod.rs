@@ -9,6 +9,7 @@
 //! `bench/tests/tidy.rs` lists.
 
 pub mod errno;
+pub mod files;
 pub mod fork;
 pub mod signals;
 pub mod socket;

@@ -12,6 +12,7 @@ use socket2::SockAddr;
 
 pub(super) use self::close::Close;
 pub(super) use self::connect::Connect;
+pub(super) use self::file::File;
 #[cfg(test)]
 pub(super) use self::message::Message;
 pub(super) use self::message::{spare, spare_ptr};
@@ -24,6 +25,7 @@ use crate::sys::socket::{NO_FD, OwnedFd, RawFd};
 
 mod close;
 mod connect;
+pub(crate) mod file;
 mod message;
 mod recv;
 mod send;
@@ -70,6 +72,8 @@ pub(crate) enum Op {
     Recv(Recv),
     /// Closes a descriptor.
     Close(Close),
+    /// Works on a file.
+    File(File),
 }
 
 /// What all operations have in common.
@@ -125,6 +129,19 @@ impl Op {
         Self::Close(Close::new(fd))
     }
 
+    /// A call that works on a file, and that was checked.
+    pub(crate) fn file(call: file::Call) -> Self {
+        Self::File(File::new(call))
+    }
+
+    /// A call that has ended with `result`, and what has become of it.
+    pub(crate) fn into_call(self, result: &io::Result<usize>) -> Option<file::Call> {
+        match self {
+            Self::File(file) => Some(file.into_call(result)),
+            _ => None,
+        }
+    }
+
     /// The buffers of a send.
     pub(crate) fn into_bufs(self) -> Vec<Bytes> {
         match self {
@@ -175,6 +192,7 @@ impl Op {
             Self::Send(op) => op.dispose(result),
             Self::Recv(op) => op.dispose(result),
             Self::Close(op) => op.dispose(result),
+            Self::File(op) => op.dispose(result),
         }
     }
 
@@ -184,6 +202,7 @@ impl Op {
             Self::Send(op) => op,
             Self::Recv(op) => op,
             Self::Close(op) => op,
+            Self::File(op) => op,
         }
     }
 }
