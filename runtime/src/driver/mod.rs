@@ -257,7 +257,7 @@ impl fmt::Debug for Driver {
         f.debug_struct("Driver")
             .field("kind", &self.0.kind)
             .field("in_flight", &core.slots.in_flight())
-            .field("counts", &core.slots.tally().read())
+            .field("counts", &self.counts())
             .finish_non_exhaustive()
     }
 }
