@@ -11,9 +11,27 @@ use scan::{Token, code, read, tokens, without_tests};
 fn only_the_shim_names_loom() {
     // The models are built under loom alone, so they may say so.
     let exempt = |file: &Path| file.starts_with("loom-tests") || file == Path::new(SHIM);
-    assert!(names_loom(&tokens(&code(&read(&root().join(SHIM))))), "the shim has moved: {SHIM}");
+    assert!(
+        names_in_cfg(&tokens(&code(&read(&root().join(SHIM)))), LOOM),
+        "the shim has moved: {SHIM}"
+    );
     assert_none("cfg(loom) outside of sync/shim.rs", |file, source| {
-        !exempt(file) && names_loom(&tokens(source))
+        !exempt(file) && names_in_cfg(&tokens(source), LOOM)
+    });
+}
+
+/// What only some systems have goes into runtime/src/sys, with a twin for the others.
+#[test]
+fn only_the_boundary_asks_for_the_system() {
+    assert_none("a cfg of a system outside of runtime/src/sys", |file, source| {
+        is_library(file)
+            && !begins_with_any(file, MAY_ASK_FOR_THE_SYSTEM)
+            && names_in_cfg(&tokens(&without_tests(source)), SYSTEMS)
+    });
+    assert_none("the C library outside of runtime/src/sys and the ring", |file, source| {
+        is_library(file)
+            && !begins_with_any(file, MAY_CALL_THE_C_LIBRARY)
+            && tokens(&without_tests(source)).iter().any(|token| token.text == "libc")
     });
 }
 
@@ -158,13 +176,18 @@ fn the_gate_runs_every_script_and_contributors_are_told_of_it() {
 
 #[test]
 fn a_planted_breach_is_seen() {
-    let loom = |source: &str| names_loom(&tokens(&code(source)));
+    let loom = |source: &str| names_in_cfg(&tokens(&code(source)), LOOM);
     assert!(loom("#[cfg(loom)] mod a;"));
     assert!(loom("#[cfg(all(test, not(loom)))] mod a;"));
     assert!(loom("#[cfg_attr(loom, allow(x))] mod a;"));
     assert!(loom("if cfg!(loom) {}"));
     assert!(!loom("// #[cfg(loom)]\n#[cfg(test)] mod loom;"));
     assert!(!loom("const S: &str = \"#[cfg(loom)]\"; fn f(loom: u8) {}"));
+    let system = |source: &str| names_in_cfg(&tokens(&code(source)), SYSTEMS);
+    assert!(system("#[cfg(all(target_os = \"linux\", test))] mod a;"));
+    assert!(system("#[cfg_attr(not(spanwire_portable), path = \"a.rs\")] mod a;"));
+    assert!(system("if cfg!(windows) {}"));
+    assert!(!system("use std::os::unix::net::UnixStream; #[cfg(test)] mod unix;"));
 }
 
 /// Names of fields, statics and tuple structs whose type holds an atomic.
@@ -195,15 +218,15 @@ fn declarations_of_atomics_are_seen() {
     assert_eq!(atomics(source), ["a", "b", "C", "D"]);
 }
 
-/// Whether a `cfg`, `cfg!` or `cfg_attr` speaks of loom.
-fn names_loom(tokens: &[Token]) -> bool {
+/// Whether a `cfg`, `cfg!` or `cfg_attr` speaks of one of `words`.
+fn names_in_cfg(tokens: &[Token], words: &[&str]) -> bool {
     tokens.iter().enumerate().any(|(at, token)| {
-        ["cfg", "cfg_attr"].contains(&token.text.as_str()) && in_parentheses(&tokens[at..], "loom")
+        ["cfg", "cfg_attr"].contains(&token.text.as_str()) && in_parentheses(&tokens[at..], words)
     })
 }
 
-/// Whether `word` stands in the pair of parentheses that opens within the next marks.
-fn in_parentheses(tokens: &[Token], word: &str) -> bool {
+/// Whether one of `words` stands in the pair of parentheses that opens within the next marks.
+fn in_parentheses(tokens: &[Token], words: &[&str]) -> bool {
     let open = tokens.iter().take(3).position(|token| token.text == "(");
     let Some(open) = open else { return false };
     let mut depth = 0_usize;
@@ -212,7 +235,7 @@ fn in_parentheses(tokens: &[Token], word: &str) -> bool {
             "(" => depth += 1,
             ")" if depth == 1 => return false,
             ")" => depth -= 1,
-            text if text == word => return true,
+            text if words.contains(&text) => return true,
             _ => {}
         }
     }
@@ -253,6 +276,28 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("bench/ has a parent").to_owned()
 }
 
+/// Whether it is a source of what users get.
+fn is_library(file: &Path) -> bool {
+    begins_with_any(file, &["runtime/src", "exporter/src"]) && !is_test(file)
+}
+
+fn begins_with_any(file: &Path, places: &[&str]) -> bool {
+    places.iter().any(|place| file.to_string_lossy().starts_with(place))
+}
+
+/// `sys`, and the modules that leave out in one line what a system does not have.
+const MAY_ASK_FOR_THE_SYSTEM: &[&str] =
+    &["runtime/src/sys/", "runtime/src/driver/mod.rs", "runtime/src/net/mod.rs"];
+/// `sys`, the ring, and the kernels that tests make up.
+const MAY_CALL_THE_C_LIBRARY: &[&str] = &[
+    "runtime/src/sys/",
+    "runtime/src/driver/uring",
+    "runtime/src/driver/fake.rs",
+    "runtime/src/driver/hostile.rs",
+];
+const LOOM: &[&str] = &["loom"];
+const SYSTEMS: &[&str] =
+    &["target_os", "target_vendor", "target_family", "unix", "windows", "spanwire_portable"];
 const SHIM: &str = "runtime/src/sync/shim.rs";
 const MEMBERS: [&str; 4] = ["runtime", "exporter", "bench", "loom-tests"];
 const SKIPPED: [&str; 4] = ["target", ".git", "corpus", "artifacts"];

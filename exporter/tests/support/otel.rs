@@ -14,7 +14,11 @@ use spanwire::{Builder, Exporter, Io, Stats};
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// Both drivers: what a promise holds for.
+#[cfg(all(target_os = "linux", not(spanwire_portable)))]
 pub(crate) const DRIVERS: [Io; 2] = [Io::Uring, Io::Epoll];
+/// The one driver of a portable build, chosen in both ways.
+#[cfg(not(all(target_os = "linux", not(spanwire_portable))))]
+pub(crate) const DRIVERS: [Io; 2] = [Io::Auto, Io::Epoll];
 
 /// An exporter that reads no environment and keeps its diagnostics for the test.
 pub(crate) fn builder(endpoint: &str) -> (Builder, Diagnostics) {
