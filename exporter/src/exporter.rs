@@ -148,7 +148,7 @@ impl Exporter {
     #[cfg(feature = "internals")]
     #[doc(hidden)]
     pub fn inject_fork(&self) {
-        self.inner.shared.process.store(0, std::sync::atomic::Ordering::Relaxed);
+        self.inner.shared.plays_child.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// Makes the exporter's thread panic, to show what happens then.
@@ -188,8 +188,9 @@ impl Drop for Inner {
     fn drop(&mut self) {
         if self.shared.is_forked() {
             // The thread is the parent's; there is nothing here to end or to wait for.
-            std::mem::forget(self.take_runtime());
-            return;
+            // Not by the lock, which may be held for ever.
+            let runtime = self.runtime.get_mut().unwrap_or_else(PoisonError::into_inner);
+            return std::mem::forget(runtime.take());
         }
         if self.shared.ledger.life() == Life::Running {
             // Nobody is left to be told; what is lost is reported as it happens.

@@ -74,6 +74,9 @@ pub struct Dropped {
     pub encoder_panicked: u64,
     /// Their instrumentation scope was one too many for the exporter's table.
     pub too_many_scopes: u64,
+    /// They ended in a process that was forked from the exporter's, which has no part of it. Each
+    /// process counts its own: what the parent counts is not shown in a child.
+    pub forked: u64,
 }
 
 impl Dropped {
@@ -104,6 +107,7 @@ impl Dropped {
             exporter_died,
             encoder_panicked,
             too_many_scopes,
+            forked,
         } = *self;
         [
             ("queue_full", queue_full),
@@ -116,6 +120,7 @@ impl Dropped {
             ("exporter_died", exporter_died),
             ("encoder_panicked", encoder_panicked),
             ("too_many_scopes", too_many_scopes),
+            ("forked", forked),
         ]
         .into_iter()
     }
@@ -138,8 +143,9 @@ mod tests {
             exporter_died: 128,
             encoder_panicked: 256,
             too_many_scopes: 512,
+            forked: 1024,
         };
-        assert_eq!(dropped.total(), 1023);
+        assert_eq!(dropped.total(), 2047);
     }
 
     #[test]

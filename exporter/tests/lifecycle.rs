@@ -196,6 +196,8 @@ fn a_forked_child_is_told_at_once_and_waits_for_nothing() {
     end_spans(&provider, 2);
     assert_eq!(exporter.flush(Duration::MAX), Err(FlushError::Forked));
     assert_eq!(exporter.shutdown(Duration::MAX), Err(ShutdownError::Forked));
+    assert_eq!(exporter.stats().dropped.forked, 2);
+    assert_balanced(&exporter.stats(), 2);
 }
 
 #[test]

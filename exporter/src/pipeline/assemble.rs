@@ -1,7 +1,6 @@
 //! Joins the stages into a running exporter: the one place that knows them all.
 
 use std::any::Any;
-use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue};
 use spanwire_runtime::driver::Choice;
 use spanwire_runtime::pipe::{self, Pipe};
-use spanwire_runtime::{Builder as RuntimeBuilder, Runtime};
+use spanwire_runtime::{Builder as RuntimeBuilder, Origin, Runtime};
 
 use crate::batch::{self, Batcher};
 use crate::diagnostics::{Diagnostics, Kind};
@@ -58,7 +57,9 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Runtime), BuildE
         diagnostics: settings.diagnostics,
         driver: runtime.driver().into(),
         thread,
-        process: AtomicU32::new(std::process::id()),
+        origin: Origin::here(),
+        #[cfg(feature = "internals")]
+        plays_child: Default::default(),
         end: End::default(),
         told: Told::default(),
     });

@@ -30,7 +30,7 @@ impl Door {
     /// Opens a door whose records belong to an empty resource.
     pub(crate) fn open(shared: Arc<Shared>) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-        let resource = shared.registry.resource(Frame::default());
+        let resource = resource(&shared, Frame::default());
         Self {
             shared,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -46,7 +46,19 @@ impl Door {
 
     /// Sets the resource of the records to come.
     pub(crate) fn set_resource(&mut self, frame: Frame) {
-        self.resource = self.shared.registry.resource(frame);
+        self.resource = resource(&self.shared, frame);
+    }
+
+    /// Whether records can come in here. They cannot in a forked child, where it is not safe even
+    /// to ask for a tag: a lock may be held by a thread that is not there. What is turned away is
+    /// counted.
+    #[inline]
+    pub(crate) fn admits(&self) -> bool {
+        let is_forked = self.shared.is_forked();
+        if is_forked {
+            self.shared.ledger.count_forked();
+        }
+        !is_forked
     }
 
     /// The tag of a scope's records, or `None` if there are too many scopes or resources.
@@ -54,7 +66,8 @@ impl Door {
         Some(Tag::new(self.resource?, self.shared.registry.scope(scope)?))
     }
 
-    /// Appends one record, unless the door is closed. What is not taken is counted.
+    /// Appends one record that was admitted, unless the door is closed. What is not taken is
+    /// counted.
     #[inline]
     pub(crate) fn append(&self, tag: Option<Tag>, encode: impl FnMut(&mut Cursor<'_>)) {
         // Ordering: a record that ends while the door is being closed may go either way.
@@ -81,4 +94,9 @@ impl Door {
     pub(crate) fn close(&self) -> bool {
         !self.closed.swap(true, Ordering::Relaxed)
     }
+}
+
+/// The name of a resource in records; none if there are too many, or in a forked child.
+fn resource(shared: &Shared, frame: Frame) -> Option<u32> {
+    (!shared.is_forked()).then(|| shared.registry.resource(frame)).flatten()
 }

@@ -32,6 +32,8 @@ pub(crate) struct Ledger {
     /// Turned away at a door, before the pipe.
     closed_door: AtomicU64,
     too_many_scopes: AtomicU64,
+    /// Turned away in a forked child.
+    forked: AtomicU64,
     /// Settled by the exporter thread.
     delivered: AtomicU64,
     rejected: AtomicU64,
@@ -66,6 +68,7 @@ impl Ledger {
             life: AtomicU8::new(Life::Running as u8),
             closed_door: AtomicU64::new(0),
             too_many_scopes: AtomicU64::new(0),
+            forked: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -109,6 +112,10 @@ impl Ledger {
 
     pub(crate) fn count_too_many_scopes(&self) {
         add(&self.too_many_scopes, 1);
+    }
+
+    pub(crate) fn count_forked(&self) {
+        add(&self.forked, 1);
     }
 
     pub(crate) fn count_request(&self, retry: bool) {
@@ -166,6 +173,11 @@ impl Ledger {
 
     pub(crate) fn retries(&self) -> u64 {
         load(&self.retries)
+    }
+
+    /// Records that forked children have ended.
+    pub(crate) fn forked(&self) -> u64 {
+        load(&self.forked)
     }
 
     /// Records that a program ended, whatever became of them.

@@ -1,12 +1,14 @@
 //! What the handle, the doors and the exporter thread share.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering};
+#[cfg(feature = "internals")]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
+use spanwire_runtime::Origin;
 use spanwire_runtime::driver;
 use spanwire_runtime::pipe::Pipe;
 
@@ -16,7 +18,7 @@ use crate::pipeline::flush::{Losses, Told};
 use crate::pipeline::ledger::{Ledger, Life};
 use crate::pipeline::registry::Registry;
 use crate::pipeline::reply::{Answer, Asked, Waited, reply};
-use crate::stats::Stats;
+use crate::stats::{Dropped, Stats};
 
 /// One an exporter, behind an `Arc`.
 #[derive(Debug)]
@@ -30,7 +32,10 @@ pub(crate) struct Shared {
     /// The exporter's thread.
     pub(crate) thread: ThreadId,
     /// Where that thread is: a forked child has none of it.
-    pub(crate) process: AtomicU32,
+    pub(crate) origin: Origin,
+    /// A test has this process play the child.
+    #[cfg(feature = "internals")]
+    pub(crate) plays_child: AtomicBool,
     pub(crate) end: End,
     /// The losses that the program was told of through a handle.
     pub(crate) told: Told,
@@ -186,7 +191,12 @@ impl Shared {
 
     /// Whether this process is a fork of the exporter's: its thread is not here.
     pub(crate) fn is_forked(&self) -> bool {
-        self.process.load(Ordering::Relaxed) != std::process::id()
+        // Ordering: set by a test for its own thread.
+        #[cfg(feature = "internals")]
+        if self.plays_child.load(Ordering::Relaxed) {
+            return true;
+        }
+        !self.origin.is_here()
     }
 
     pub(crate) fn is_exporter_thread(&self) -> bool {
@@ -203,6 +213,9 @@ impl Shared {
 
     /// The counters now.
     pub(crate) fn stats(&self) -> Stats {
+        if self.is_forked() {
+            return self.stats_of_child();
+        }
         let pipe = self.pipe.counters();
         let ledger = &self.ledger;
         Stats {
@@ -216,6 +229,13 @@ impl Shared {
             driver: self.driver.name,
             driver_reason: self.driver.reason.clone(),
         }
+    }
+
+    /// What came of records in a forked child: nothing. The parent's counts are the parent's.
+    fn stats_of_child(&self) -> Stats {
+        let forked = self.ledger.forked();
+        let dropped = Dropped { forked, ..Dropped::default() };
+        Stats { emitted: forked, dropped, driver: self.driver.name, ..Stats::default() }
     }
 }
 

@@ -73,7 +73,7 @@ impl opentelemetry_sdk::trace::SpanProcessor for SpanProcessor {
     fn on_start(&self, _span: &mut Span, _cx: &Context) {}
 
     fn on_end(&self, span: SpanData) {
-        if span.span_context.is_sampled() {
+        if span.span_context.is_sampled() && self.door.admits() {
             let tag = self.tag(&span.instrumentation_scope);
             self.door.append(tag, |out| encode_span(out, &span));
         }
