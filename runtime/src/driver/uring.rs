@@ -44,6 +44,9 @@ pub(super) struct Ring {
     can_wait_uncounted: bool,
     /// The errno with which the kernel has refused the ring for good: no further call is made.
     refused: Option<i32>,
+    /// Errnos with which the next calls fail, before they reach the kernel.
+    #[cfg(test)]
+    faults: tests::Faults,
 }
 
 impl Ring {
@@ -53,7 +56,12 @@ impl Ring {
     /// # Errors
     /// If any of that fails, with the step, the errno and its likely cause.
     pub(super) fn open() -> Result<Self, Unavailable> {
-        let ring = build().map_err(at("io_uring_setup"))?;
+        Self::with_sizes(SUBMISSIONS, COMPLETIONS)
+    }
+
+    /// As `open`, with queues for so many entries.
+    fn with_sizes(submissions: u32, completions: u32) -> Result<Self, Unavailable> {
+        let ring = build(submissions, completions).map_err(at("io_uring_setup"))?;
         check(&ring)?;
         let mut ring = Self {
             can_wait_uncounted: ring.params().is_feature_no_iowait(),
@@ -62,6 +70,8 @@ impl Ring {
             is_bell_armed: false,
             is_unparked: false,
             refused: None,
+            #[cfg(test)]
+            faults: tests::Faults::default(),
         };
         ring.round_trip().map_err(at("io_uring_enter"))?;
         Ok(ring)
@@ -83,24 +93,25 @@ impl Ring {
     /// Submits what is queued, lets the kernel finish what it can, and waits until there are
     /// `want` completions, or `timeout` has passed, or a signal came.
     fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
-        let queued = u32::try_from(self.ring.submission().len()).unwrap_or(u32::MAX);
-        let time = Timespec::from(timeout.unwrap_or(PARK_MAX).min(PARK_MAX));
-        let args = SubmitArgs::new().timespec(&time);
-        // Without GETEVENTS deferred work is not run and overflowed completions stay behind.
-        let mut flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
-        if self.can_wait_uncounted {
-            flags |= EnterFlags::NO_IOWAIT;
-        }
-        // SAFETY: EXT_ARG announces the type that `args` has; `args` and the time it points to
-        // live until the call returns. What the queued entries point to is owned by slots.
-        let entered =
-            unsafe { self.ring.submitter().enter(queued, want, flags.bits(), Some(&args)) };
+        let entered = self.call(want, timeout);
         match entered.as_ref().map_err(io::Error::raw_os_error) {
             // Time is up; a signal; or the kernel is short of memory or of room for completions,
             // in which case what was not submitted stays queued until results were fetched.
             Err(Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY)) => Ok(()),
             _ => entered.map(drop),
         }
+    }
+
+    fn call(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<usize> {
+        #[cfg(test)]
+        self.faults.strike()?;
+        let queued = u32::try_from(self.ring.submission().len()).unwrap_or(u32::MAX);
+        let time = Timespec::from(timeout.unwrap_or(PARK_MAX).min(PARK_MAX));
+        let args = SubmitArgs::new().timespec(&time);
+        let flags = wait_flags(self.can_wait_uncounted).bits();
+        // SAFETY: EXT_ARG announces the type that `args` has; `args` and the time it points to
+        // live until the call returns. What the queued entries point to is owned by slots.
+        unsafe { self.ring.submitter().enter(queued, want, flags, Some(&args)) }
     }
 
     /// As `enter`, once the ring is known to work.
@@ -201,9 +212,12 @@ impl Backend for Ring {
     }
 
     fn park(&mut self, slots: &mut Slots<Op>, timeout: Option<Duration>) -> io::Result<()> {
+        let before = slots.in_flight();
         self.arm_bell(slots);
+        // Making room for the bell has brought results, and somebody waits for those.
+        let has_news = mem::take(&mut self.is_unparked) || slots.in_flight() < before;
         // A kernel too short of memory to watch the bell must not be waited for.
-        let advanced = if mem::take(&mut self.is_unparked) || !self.is_bell_armed {
+        let advanced = if has_news || !self.is_bell_armed {
             self.advance(slots.tally(), 0, Some(Duration::ZERO))
         } else {
             self.advance(slots.tally(), 1, timeout)
@@ -264,8 +278,15 @@ fn entry(op: &mut Op) -> Entry {
     }
 }
 
+/// How the ring is entered.
+fn wait_flags(can_wait_uncounted: bool) -> EnterFlags {
+    // Without GETEVENTS deferred work is not run and overflowed completions stay behind.
+    let flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
+    if can_wait_uncounted { flags | EnterFlags::NO_IOWAIT } else { flags }
+}
+
 /// The ring, not enabled yet.
-fn build() -> io::Result<IoUring> {
+fn build(submissions: u32, completions: u32) -> io::Result<IoUring> {
     IoUring::builder()
         .setup_single_issuer()
         .setup_defer_taskrun()
@@ -273,10 +294,10 @@ fn build() -> io::Result<IoUring> {
         .setup_taskrun_flag()
         .setup_submit_all()
         .setup_clamp()
-        .setup_cqsize(COMPLETIONS)
+        .setup_cqsize(completions)
         .setup_r_disabled()
         .dontfork()
-        .build(SUBMISSIONS)
+        .build(submissions)
 }
 
 /// Checks what the kernel supports, forbids the rest, and enables the ring.
@@ -376,28 +397,4 @@ const CANCEL: u64 = u64::MAX - 1;
 const NOP: u64 = u64::MAX - 2;
 
 #[cfg(test)]
-mod tests {
-    use std::fs::File;
-
-    use super::*;
-
-    #[test]
-    fn a_ring_that_was_taken_away_is_an_error_wherever_that_is_noticed() {
-        let mut ring = match Ring::open() {
-            Ok(ring) => ring,
-            Err(error) => return eprintln!("SKIPPED on uring: {error}"),
-        };
-        let other = File::open("/dev/null").unwrap();
-        // SAFETY: both descriptors are open; what is put in the place of the first one is
-        // closed with it.
-        let taken = unsafe { libc::dup2(other.as_raw_fd(), ring.ring.as_raw_fd()) };
-        assert!(taken >= 0);
-        let mut slots = Slots::new();
-        // Who needs room in the queue, perhaps a task, is refused without a panic.
-        let nop = opcode::Nop::new().build().user_data(NOP);
-        let pushed = (0..=SUBMISSIONS).filter(|_| ring.push(&mut slots, &nop)).count();
-        assert_eq!(pushed, SUBMISSIONS as usize);
-        ring.turn(&mut slots).unwrap_err();
-        ring.park(&mut slots, None).unwrap_err();
-    }
-}
+mod tests;
