@@ -6,6 +6,7 @@
 #![cfg(loom)]
 
 use std::iter;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use loom::thread;
 
@@ -119,12 +120,13 @@ fn a_lap_later_is_another_position() {
         let mut owner = Party::default();
         owner.push(&queue, 1..=2);
         let thief = thief(queue.stealer(), 1);
-        for next in 3..=6 {
+        for next in 3..=10 {
             owner.pop(&queue);
             owner.push(&queue, next..=next);
         }
+        let thief = thief.join().unwrap();
         owner.pop_all(&queue);
-        complete(6, [owner, thief.join().unwrap()]);
+        complete(10, [owner, thief]);
     });
 }
 
@@ -139,6 +141,27 @@ fn a_batch_is_stolen_from_while_it_is_pushed() {
         owner.pop_all(&queue);
         complete(3, [owner, thief.join().unwrap()]);
     });
+}
+
+/// What a thief has copied, a batch may overwrite, and no earlier.
+#[test]
+fn a_batch_is_pushed_where_a_thief_has_been() {
+    static OVER: AtomicBool = AtomicBool::new(false);
+    loom::model(|| {
+        let queue = Local::starting_at(0);
+        let mut owner = Party::default();
+        owner.push(&queue, 1..=3);
+        let thief = thief(queue.stealer(), 1);
+        let mut batch = (4..=6).collect();
+        // Otherwise loom does not try what happens if the thief comes first.
+        thread::yield_now();
+        OVER.fetch_or(queue.push_from(&mut batch, 3) == 3, Ordering::Relaxed);
+        let thief = thief.join().unwrap();
+        owner.pop_all(&queue);
+        owner.given_back.extend(batch);
+        complete(6, [owner, thief]);
+    });
+    assert!(OVER.load(Ordering::Relaxed), "no order in which the slots are written again");
 }
 
 /// The queue and all that is left in it are dropped while somebody steals.

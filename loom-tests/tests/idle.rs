@@ -89,6 +89,35 @@ fn a_worker_that_wakes_by_itself_may_be_chosen_meanwhile() {
     });
 }
 
+/// Two workers search, and one of them moves a task from a busy worker to its own queue. The other
+/// one sees it there before it sleeps, or is woken.
+#[test]
+fn what_a_thief_moved_is_seen_in_the_last_look() {
+    loom::model(|| {
+        let idle = Arc::new(Idle::new(3));
+        assert!(idle.start_search() && idle.start_search());
+        let (busy, own) = (Local::new(), Local::new());
+        let stealers = [busy.stealer(), own.stealer()];
+        (1..=3).for_each(|task| busy.push(task).unwrap());
+        let thief = {
+            let (idle, from) = (Arc::clone(&idle), busy.stealer());
+            thread::spawn(move || {
+                let stolen = from.steal_into(&own);
+                if stolen.is_some() && idle.end_search() {
+                    idle.worker_to_wake();
+                }
+                own
+            })
+        };
+        let must_look = idle.park(1, true);
+        // The busy worker takes what the thief has left.
+        while busy.pop().is_some() {}
+        let sees = must_look && stealers.iter().any(|queue| !queue.is_empty());
+        let own = thief.join().unwrap();
+        assert!(own.is_empty() || sees || idle.is_chosen(1), "left behind");
+    });
+}
+
 /// Two publishers wake one worker between them, and it is enough.
 #[test]
 fn two_publishers_wake_one_worker() {

@@ -16,10 +16,11 @@
 //! 5. At most half of the workers search: more would only get in each other's way.
 //!
 //! Why nothing is left behind while a worker sleeps: all counts are in one word, and whoever
-//! publishes work or changes a count makes a read-modify-write of it, so these have one order and
-//! each sees what came before an earlier one. If the publisher comes before the worker that lies
-//! down, then that one sees the work (rule 4), or somebody still searches, and the last of those
-//! sees it (rule 3 or 4). If it comes after, it sees the sleeper (rule 1). A task that is on its way
+//! publishes work or changes a count makes a read-modify-write of it. So these have one order, and
+//! a chain of them is never broken: who acquires one has acquired all earlier releases. If the
+//! publisher comes before the worker that lies down, then that one sees the work (rule 4), or
+//! somebody still searches, and the last of those deals with it (rule 3 or 4). If it comes
+//! after, it sees the sleeper (rule 1). A task that is on its way
 //! from one worker's queue to another's is seen in neither, but then its thief still searches.
 //!
 //! With one worker there is nobody to search and nobody to choose: each call returns a constant,
@@ -93,11 +94,12 @@ impl Idle {
         // follows a no, for a wrong no: it knows whether anybody searches.
         let mut word = self.word.load(Ordering::Relaxed);
         while 2 * searching(word) < self.chosen.len() {
-            // Ordering: AcqRel, one link of the chain; see the module.
+            // Ordering: Relaxed; a link of the chain that publishes nothing. What the worker has to
+            // see at the latest, it acquires in `park`.
             let exchanged = self.word.compare_exchange_weak(
                 word,
                 word + SEARCHING,
-                Ordering::AcqRel,
+                Ordering::Relaxed,
                 Ordering::Relaxed,
             );
             match exchanged {
@@ -113,8 +115,9 @@ impl Idle {
     /// [`worker_to_wake`](Self::worker_to_wake): there may be more.
     pub fn end_search(&self) -> bool {
         debug_assert!(!self.is_lone(), "a lone worker never searches");
-        // Ordering: AcqRel, one link of the chain; see the module.
-        let before = self.word.fetch_sub(SEARCHING, Ordering::AcqRel);
+        // Ordering: Release pairs with the Acquire in `park`: what this worker has moved to its own
+        // queue is seen by those that lie down after it.
+        let before = self.word.fetch_sub(SEARCHING, Ordering::Release);
         debug_assert!(searching(before) > 0, "nobody searched");
         searching(before) == 1
     }
@@ -133,8 +136,9 @@ impl Idle {
         debug_assert!(!sleepers.contains(&worker), "worker {worker} sleeps already");
         sleepers.push(worker);
         let less = UNPARKED + if is_searching { SEARCHING } else { 0 };
-        // Ordering: AcqRel, one link of the chain; see the module.
-        let before = self.word.fetch_sub(less, Ordering::AcqRel);
+        // Ordering: Acquire pairs with the Release in `nobody_to_wake` and in `end_search`: the last
+        // look sees what was published or moved before.
+        let before = self.word.fetch_sub(less, Ordering::Acquire);
         searching(before - less) == 0
     }
 
@@ -167,10 +171,10 @@ impl Idle {
 
     #[inline]
     fn nobody_to_wake(&self) -> bool {
-        // Ordering: a read-modify-write though it changes nothing, because a load could be older
-        // than a count that changed before the work was published. AcqRel: Release, so that
-        // whoever changes the counts later sees the work; Acquire for the next one in the chain.
-        let word = self.word.fetch_add(0, Ordering::AcqRel);
+        // Ordering: a read-modify-write though it changes nothing: a load could miss a worker that
+        // has just lain down without seeing the work. Release pairs with the Acquire in `park`: who
+        // lies down later does see it.
+        let word = self.word.fetch_add(0, Ordering::Release);
         searching(word) > 0 || unparked(word) == self.chosen.len()
     }
 
@@ -181,8 +185,9 @@ impl Idle {
             return None;
         }
         let worker = sleepers.pop()?;
-        // Ordering: AcqRel, one link of the chain; see the module.
-        self.word.fetch_add(UNPARKED + SEARCHING, Ordering::AcqRel);
+        // Ordering: Relaxed; a link of the chain that publishes nothing, and the lock orders it
+        // against the list.
+        self.word.fetch_add(UNPARKED + SEARCHING, Ordering::Relaxed);
         // Ordering: Relaxed; see `is_chosen`.
         self.chosen[worker].store(true, Ordering::Relaxed);
         Some(worker)
@@ -197,8 +202,8 @@ impl Idle {
         };
         sleepers.swap_remove(place);
         let more = UNPARKED + if to_search { SEARCHING } else { 0 };
-        // Ordering: AcqRel, one link of the chain; see the module.
-        self.word.fetch_add(more, Ordering::AcqRel);
+        // Ordering: Relaxed; as in `start_search`.
+        self.word.fetch_add(more, Ordering::Relaxed);
         to_search
     }
 
