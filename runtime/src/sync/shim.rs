@@ -1,7 +1,8 @@
-//! std or loom: the only file of the workspace that names the cfg.
+//! std, loom or shuttle: the only file of the workspace that names the cfg.
 //!
-//! Everything else imports its atomics, locks and cells from here, so a loom model builds the
-//! production source. The API is loom's where the two differ (`UnsafeCell::with_mut`).
+//! Everything else imports its atomics, locks, cells and thread-locals from here, so a loom model
+//! or a shuttle test builds the production source. The API is loom's where they differ
+//! (`UnsafeCell::with_mut`).
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::fmt;
@@ -135,14 +136,15 @@ impl fmt::Debug for Slab {
 /// How slabs are aligned: no chunk shares a page with a foreign allocation.
 const PAGE: usize = 4096;
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 mod arm {
-    use std::ops::Range;
     pub use std::sync::{Arc, Condvar, atomic};
     pub(super) use std::sync::{Mutex, MutexGuard};
     pub(crate) use std::thread_local;
     pub use std::{hint, thread};
 
+    pub(super) use super::plain::Trace;
+    pub use super::plain::UnsafeCell;
     pub use crate::sys::Futex;
 
     /// Sizes that a model has to shrink.
@@ -155,48 +157,6 @@ mod arm {
         pub const RUNS_MAX: usize = 255;
         /// Slots of a worker's own run queue: 2 KiB of pointers. Go and tokio settled on 256 too.
         pub const QUEUE_SLOTS: usize = 256;
-    }
-
-    /// Sees nothing and costs nothing; loom's counterpart checks each access.
-    pub(super) struct Trace;
-
-    impl Trace {
-        pub(super) fn new(_bytes: usize) -> Self {
-            Self
-        }
-        #[inline]
-        pub(super) fn read(&self, _range: Range<usize>) {}
-        #[inline]
-        pub(super) fn write(&self, _range: Range<usize>) {}
-    }
-
-    /// [`std::cell::UnsafeCell`] with loom's access methods.
-    #[derive(Debug, Default)]
-    #[repr(transparent)]
-    pub struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
-
-    impl<T> UnsafeCell<T> {
-        /// Wraps `value`.
-        pub const fn new(value: T) -> Self {
-            Self(std::cell::UnsafeCell::new(value))
-        }
-
-        /// Calls `read` with a pointer for reading; loom checks that no write races with it.
-        #[inline]
-        pub fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
-            read(self.0.get())
-        }
-
-        /// Calls `write` with a pointer for writing; loom checks that no access races with it.
-        #[inline]
-        pub fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
-            write(self.0.get())
-        }
-
-        /// Unwraps the value.
-        pub fn into_inner(self) -> T {
-            self.0.into_inner()
-        }
     }
 }
 
@@ -245,8 +205,79 @@ mod arm {
     }
 }
 
-/// The portable futex, made of loom's parts: the system's own would hide the sleep from loom.
-#[cfg(loom)]
+#[cfg(shuttle)]
+mod arm {
+    pub use shuttle::sync::{Arc, Condvar, atomic};
+    pub(super) use shuttle::sync::{Mutex, MutexGuard};
+    pub(crate) use shuttle::thread_local;
+    pub use shuttle::{hint, thread};
+
+    pub use super::futex::Futex;
+    pub(super) use super::plain::Trace;
+    pub use super::plain::UnsafeCell;
+
+    /// Sizes that a model has to shrink.
+    pub mod limits {
+        /// Small, so that few records fill a chunk.
+        pub const CHUNK_GRAIN: usize = 64;
+        /// Small, so that few changes of scope fill a table.
+        pub const RUNS_MAX: usize = 4;
+        /// Small, so that few tasks fill a queue.
+        pub const QUEUE_SLOTS: usize = 4;
+    }
+}
+
+/// What std and shuttle share: nobody watches plain memory.
+#[cfg(not(loom))]
+mod plain {
+    use std::ops::Range;
+
+    /// Sees nothing and costs nothing; loom's counterpart checks each access.
+    pub(super) struct Trace;
+
+    impl Trace {
+        pub(super) fn new(_bytes: usize) -> Self {
+            Self
+        }
+        #[inline]
+        pub(super) fn read(&self, _range: Range<usize>) {}
+        #[inline]
+        pub(super) fn write(&self, _range: Range<usize>) {}
+    }
+
+    /// [`std::cell::UnsafeCell`] with loom's access methods.
+    #[derive(Debug, Default)]
+    #[repr(transparent)]
+    pub struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        /// Wraps `value`.
+        pub const fn new(value: T) -> Self {
+            Self(std::cell::UnsafeCell::new(value))
+        }
+
+        /// Calls `read` with a pointer for reading; loom checks that no write races with it.
+        #[inline]
+        pub fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
+            read(self.0.get())
+        }
+
+        /// Calls `write` with a pointer for writing; loom checks that no access races with it.
+        #[inline]
+        pub fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
+            write(self.0.get())
+        }
+
+        /// Unwraps the value.
+        pub fn into_inner(self) -> T {
+            self.0.into_inner()
+        }
+    }
+}
+
+/// The portable futex, made of the checker's parts: the system's own would hide the sleep from
+/// it.
+#[cfg(any(loom, shuttle))]
 #[path = "../sys/portable/futex.rs"]
 mod futex;
 
@@ -254,4 +285,10 @@ mod futex;
 mod parts {
     pub(super) use loom::sync::atomic::{AtomicU32, Ordering};
     pub(super) use loom::sync::{Condvar, Mutex};
+}
+
+#[cfg(shuttle)]
+mod parts {
+    pub(super) use shuttle::sync::atomic::{AtomicU32, Ordering};
+    pub(super) use shuttle::sync::{Condvar, Mutex};
 }
