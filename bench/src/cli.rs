@@ -35,12 +35,15 @@ pub enum Command {
     Load(load::Options),
     /// Receive OTLP/HTTP traces and count them; ends with its standard input, or by a signal
     Sink(sink::Options),
-    /// Measure spanwire beside other exporters (build with `--features rivals`)
+    /// Measure spanwire beside other exporters and runtimes (build with `--features rivals`)
     #[command(subcommand)]
     Compare(compare::Command),
     /// One row of a comparison; started by `compare`.
     #[command(hide = true)]
     CompareChild(compare::ChildOptions),
+    /// The same of a comparison of runtimes.
+    #[command(hide = true)]
+    CompareRuntimeChild(compare::runtime::ChildOptions),
 }
 
 /// Parses the arguments of the process and runs.
@@ -66,6 +69,16 @@ fn run(command: Command) -> Result<bool, String> {
             let comparison = compare::run(&options)?;
             print(&comparison, options.json.then(|| comparison.to_json()))?;
             Ok(comparison.lost() == 0)
+        }
+        Command::Compare(compare::Command::Runtime(options)) => {
+            let comparison = compare::runtime::run(&options)?;
+            print(&comparison, options.json.then(|| comparison.to_json()))?;
+            Ok(true)
+        }
+        Command::CompareRuntimeChild(options) => {
+            let figures = compare::runtime::run_child(&options)?;
+            print(&Value::from(figures), None)?;
+            Ok(true)
         }
         Command::CompareChild(options) => {
             print(&compare::run_child(&options)?.to_json(), None)?;

@@ -6,6 +6,11 @@ use spanwire_bench::{
     cli::{Cli, Command},
     compare::{
         self, Row,
+        runtime::{
+            peer::Peer,
+            row::{Group, Row as RuntimeRow, Unit},
+            table::Table,
+        },
         table::{Figure, Line, ratios},
     },
     histogram::Percentiles,
@@ -46,6 +51,13 @@ fn the_options_that_the_documentation_names_are_there() {
     };
     assert_eq!((options.spans, options.runs), (300_000, 5));
     assert_eq!(options.peers, Kind::ALL, "all peers, when none is named");
+    let runtime =
+        "spanwire compare runtime --runs 3 --only yield_1,ping_pong --peers tokio-mt --json";
+    let Some(Command::Compare(compare::Command::Runtime(options))) = parse(runtime).command else {
+        panic!("not a comparison of runtimes")
+    };
+    assert_eq!((options.runs, options.only.len()), (3, 2));
+    assert_eq!(options.peers, [Peer::TokioMt]);
 }
 
 #[test]
@@ -56,6 +68,9 @@ fn wrong_values_are_refused() {
         "spanwire sink --listen nowhere",
         "spanwire compare export --peers otlp-pigeon",
         "spanwire compare export --runs 0",
+        "spanwire compare runtime --only no_such_row",
+        "spanwire compare runtime --peers carrier-pigeon",
+        "spanwire compare runtime --budget-ms 0",
         "spanwire --requests 7 sink",
     ] {
         assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
@@ -158,4 +173,37 @@ fn the_median_is_the_middle_of_the_runs() {
     assert_eq!(median(&[9.0, 1.0, 5.0]), 5.0);
     assert_eq!(median(&[9.0, 1.0, 5.0, 4.0]), 4.5);
     assert_eq!(Figure::of([]), Figure::default());
+}
+
+#[test]
+fn every_row_of_runtimes_has_peers_to_be_compared_with() {
+    let peers = [Peer::Spanwire1Uring, Peer::TokioMt, Peer::Smol, Peer::Monoio, Peer::Glommio];
+    for row in RuntimeRow::all() {
+        let [ours, tokio, smol, monoio, glommio] = peers.map(|peer| row.suits(peer));
+        assert!(ours, "{row}");
+        assert_eq!((tokio, monoio), (smol, glommio), "{row}");
+        let io = row.group() == Group::Io;
+        assert_eq!((tokio, monoio), (io || !row.is_pinned(), io || row.is_pinned()), "{row}");
+    }
+}
+
+#[test]
+fn the_keys_of_a_comparison_of_runtimes_are_stable() {
+    let mut table = Table::default();
+    for ns in [30.0, 10.04, 20.0] {
+        table.add("yield_1", Peer::TokioMt, Unit::Ns, 5.0 * ns);
+        table.add("yield_1", Peer::Spanwire1Uring, Unit::Ns, ns);
+    }
+    table.add("idle_task_bytes", Peer::Smol, Unit::Bytes, 99.95);
+    table.add("echo_tcp_io_uring_enters", Peer::Spanwire1Uring, Unit::Calls, 1.0);
+    table.add("echo_tcp_io_uring_enters", Peer::TokioMt, Unit::Calls, 0.0);
+    table.sort(&["yield_1".into(), "idle_task_bytes".into()]);
+    let times = json!([
+        {"bench": "yield_1", "peer": "spanwire-1-uring", "ns": 20.0, "spread": [10.0, 30.0], "runs": 3},
+        {"bench": "yield_1", "peer": "tokio-mt", "ns": 100.0, "spread": [50.2, 150.0], "runs": 3},
+    ]);
+    assert_eq!(table.to_json(true), times);
+    assert_eq!(table.to_json(false).as_array().unwrap().len(), 3);
+    let ratios = json!({"yield_1": {"spanwire-1-uring": {"tokio-mt": 5.0}}});
+    assert_eq!(table.ratios(), ratios, "a count of nothing has no ratio");
 }

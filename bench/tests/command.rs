@@ -112,6 +112,67 @@ fn a_comparison_has_a_row_for_each_peer_that_can_run() {
     assert!(json["ratios"]["spanwire-epoll"]["app_ns_over_noop"].is_number(), "{json}");
 }
 
+#[test]
+fn a_comparison_of_runtimes_has_a_figure_for_each_bench_and_peer() {
+    let epoll = ["--peers=spanwire-1-epoll", "--runs=2", "--budget-ms=1", "--json"];
+    let (code, json) = run("auto", &[&["compare", "runtime"], &epoll[..]].concat());
+    assert_eq!((code, json["subject"].as_str()), (Some(0), Some("runtime")), "{json}");
+    let rows = json["rows"].as_array().unwrap();
+    let benches: Vec<_> = rows.iter().map(|row| row["bench"].as_str().unwrap()).collect();
+    for bench in RUNTIME_BENCHES {
+        assert_eq!(benches.iter().filter(|name| **name == bench).count(), 1, "{bench}: {json}");
+    }
+    for row in rows {
+        let [ns, least, most] =
+            [&row["ns"], &row["spread"][0], &row["spread"][1]].map(|value| value.as_f64().unwrap());
+        assert!(0.0 < ns && least <= ns && ns <= most && row["runs"] == 2, "{row}");
+        assert_eq!(row["peer"], "spanwire-1-epoll");
+    }
+    let counts = json["counts"].as_array().unwrap();
+    assert_eq!(counts[0]["bench"], "idle_task_bytes");
+    assert!(counts[0]["bytes"].as_f64() > Some(0.0), "{json}");
+    assert_eq!(json["ratios"], serde_json::json!({}), "nobody to compare with");
+}
+
+#[test]
+fn a_comparison_of_runtimes_leaves_out_what_was_not_asked_for() {
+    let only = ["compare", "runtime", "--only=yield_1,wake_idle", "--peers=spanwire-1-epoll"];
+    let (_, json) = run("auto", &[&only[..], &["--runs=1", "--budget-ms=1", "--json"]].concat());
+    let rows = json["rows"].as_array().unwrap();
+    let benches: Vec<_> = rows.iter().map(|row| row["bench"].as_str().unwrap()).collect();
+    assert_eq!(benches, ["yield_1", "wake_idle_caller", "wake_idle_p50", "wake_idle_p99"]);
+    assert_eq!(json["counts"], serde_json::json!([]), "no echo, no count of system calls");
+}
+
+/// The times of a comparison of runtimes that tools and the documentation name.
+const RUNTIME_BENCHES: [&str; 25] = [
+    "spawn_join_batch",
+    "spawn_join_batch_pinned",
+    "spawn_join_one",
+    "spawn_join_one_pinned",
+    "yield_1",
+    "yield_1_pinned",
+    "yield_1000",
+    "yield_1000_pinned",
+    "ping_pong_channel",
+    "ping_pong_channel_pinned",
+    "timer_cancel",
+    "sleeps_cpu",
+    "echo_tcp",
+    "spawn_outside_wall",
+    "spawn_outside_cpu",
+    "wake_idle_caller",
+    "wake_idle_p50",
+    "wake_idle_p99",
+    "spawn_many_local",
+    "spawn_many_remote_idle",
+    "spawn_many_remote_busy1",
+    "spawn_many_remote_busy2",
+    "yield_many",
+    "ping_pong",
+    "chained_spawn",
+];
+
 /// The drivers of this machine: a sandbox may deny io_uring, which the demo's own choice shows.
 fn drivers() -> &'static [&'static str] {
     let (_, json) = run("auto", &["demo", "--requests", "1", "--quiet", "--json"]);

@@ -1,4 +1,5 @@
-//! `spanwire compare`: spanwire beside other exporters, each row in a process of its own.
+//! `spanwire compare`: spanwire beside others, each row in a process of its own. Of exporters, here;
+//! of runtimes, in [`runtime`].
 //!
 //! ```text
 //! compare ──▶ one `spanwire sink` for all
@@ -17,13 +18,17 @@ pub use export::{Comparison, Mode, Options, run};
 pub mod child;
 mod export;
 mod program;
+pub mod runtime;
 pub mod table;
+mod versions;
 
 /// What can be compared.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
     /// Spans from the OpenTelemetry SDK to a receiver: cost and throughput of the exporters
     Export(Options),
+    /// Tasks, timers, wake-ups and a TCP echo: spanwire's runtime beside other runtimes
+    Runtime(runtime::Options),
 }
 
 /// The allocator that all rows run on.

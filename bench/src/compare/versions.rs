@@ -1,0 +1,32 @@
+//! What a figure is worth little without: the versions of what was measured, from the lock file.
+
+/// Each with its version.
+pub(super) fn of(names: &[&str]) -> String {
+    let named = |name: &&str| format!("{name} {}", locked(name).unwrap_or("?"));
+    names.iter().map(named).collect::<Vec<_>>().join(", ")
+}
+
+fn locked(name: &str) -> Option<&'static str> {
+    let (_, package) = LOCK_FILE.split_once(&format!("\nname = \"{name}\"\nversion = \""))?;
+    package.split('"').next()
+}
+
+const LOCK_FILE: &str = include_str!("../../../Cargo.lock");
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{export, runtime},
+        *,
+    };
+
+    #[test]
+    fn every_version_that_a_report_names_is_in_the_lock_file() {
+        for name in export::VERSIONS_OF.iter().chain(&runtime::VERSIONS_OF) {
+            let version = locked(name).unwrap_or_else(|| panic!("{name} is not locked"));
+            assert!(version.starts_with(|first: char| first.is_ascii_digit()), "{name} {version}");
+        }
+        assert_eq!(locked("spanwire"), Some(env!("CARGO_PKG_VERSION")));
+        assert_eq!(locked("no-such-package"), None);
+    }
+}
