@@ -2,52 +2,18 @@
 //! under a seccomp filter before the driver is opened, as a container's profile would.
 #![cfg(all(target_os = "linux", not(spanwire_portable)))]
 
+#[path = "support/seccomp.rs"]
+mod seccomp;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::thread;
 
 use bytes::Bytes;
+use seccomp::{Verdict, deny};
 use spanwire_runtime::driver::{Choice, Kind, Report};
 use spanwire_runtime::net::TcpStream;
 use spanwire_runtime::{BuildError, Builder, Runtime};
-
-/// What a filter does with a call that it lists.
-#[derive(Clone, Copy)]
-enum Verdict {
-    Errno(i32),
-    Kill,
-}
-
-/// Filters the calling thread's system calls; it cannot be undone.
-fn deny(calls: &[libc::c_long], verdict: Verdict) {
-    let verdict = match verdict {
-        Verdict::Errno(errno) => libc::SECCOMP_RET_ERRNO | errno.cast_unsigned(),
-        Verdict::Kill => libc::SECCOMP_RET_KILL_PROCESS,
-    };
-    let mut program = vec![instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
-    for &call in calls {
-        let number = u32::try_from(call).unwrap();
-        program.push(instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, number, 1));
-        program.push(instruction(libc::BPF_RET | libc::BPF_K, verdict, 0));
-    }
-    program.push(instruction(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0));
-    let filter = libc::sock_fprog {
-        len: u16::try_from(program.len()).unwrap(),
-        filter: program.as_mut_ptr(),
-    };
-    // SAFETY: the first call takes only numbers; `filter` and what it points to outlive the
-    // second, which copies them.
-    let status = unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter)
-    };
-    assert_eq!(status, 0, "{}", std::io::Error::last_os_error());
-}
-
-/// One BPF instruction; a comparison that fails skips `skip` others.
-fn instruction(code: u32, operand: u32, skip: u8) -> libc::sock_filter {
-    libc::sock_filter { code: u16::try_from(code).unwrap(), jt: 0, jf: skip, k: operand }
-}
 
 fn build(choice: Choice, calls: &[libc::c_long], verdict: Verdict) -> Result<Runtime, BuildError> {
     let calls = calls.to_vec();

@@ -1,0 +1,234 @@
+//! Which system calls a worker makes: all of them are written down while it works.
+#![cfg(all(target_os = "linux", not(spanwire_portable)))]
+
+#[path = "support/scratch.rs"]
+mod scratch;
+#[path = "support/seccomp.rs"]
+mod seccomp;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use scratch::Scratch;
+use seccomp::{Call, Calls};
+use spanwire_runtime::driver::Choice;
+use spanwire_runtime::fs::{self, File, OpenOptions};
+use spanwire_runtime::net::TcpStream;
+use spanwire_runtime::task::JoinHandle;
+use spanwire_runtime::{Builder, Runtime};
+
+/// A runtime whose worker is watched; none if there is no such driver here, or no watching.
+fn watched(choice: Choice) -> Option<(Runtime, Calls)> {
+    let calls = Calls::new();
+    let (to_be_watched, (sender, receiver)) = (calls.clone(), std::sync::mpsc::channel());
+    let hook = move || sender.send(to_be_watched.of_this_thread()).unwrap();
+    let built = Builder::new().io(choice).on_thread_start(hook).build();
+    if let Err(error) = receiver.recv().unwrap() {
+        eprintln!("SKIPPED: no thread can be watched here: {error}");
+        return None;
+    }
+    match built {
+        Ok(runtime) => Some((runtime, calls)),
+        Err(error) => {
+            eprintln!("SKIPPED: {error}");
+            None
+        }
+    }
+}
+
+/// The calls of `ROUNDS` round trips, and those before them.
+fn calls_of_round_trips(choice: Choice) -> Option<(Vec<Call>, Vec<Call>)> {
+    let (runtime, calls) = watched(choice)?;
+    let addr = echo_server();
+    let task = runtime.spawn_pinned(move || async move {
+        let stream = TcpStream::connect(addr).await.unwrap();
+        round_trips(&stream, 1).await;
+        let before = calls.take();
+        round_trips(&stream, ROUNDS).await;
+        let during = calls.take();
+        stream.close().await.unwrap();
+        (before, during)
+    });
+    Some(runtime.block_on(task).unwrap())
+}
+
+#[test]
+fn a_ring_sends_and_receives_for_two_calls_a_round_trip() {
+    let Some((_, calls)) = calls_of_round_trips(Choice::Uring) else { return };
+    assert!(calls.iter().all(|call| call.number == libc::SYS_io_uring_enter), "{calls:?}");
+    assert!(calls.len() <= 2 * ROUNDS, "{} calls", calls.len());
+}
+
+/// monoio #214, compio #835: without MSG_NOSIGNAL a peer that goes away ends the whole process.
+#[test]
+fn the_poller_makes_no_call_of_io_uring_and_raises_no_signal() {
+    let Some((before, calls)) = calls_of_round_trips(Choice::Epoll) else { return };
+    let ring = [libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
+    let all = || before.iter().chain(&calls);
+    assert!(all().all(|call| !ring.contains(&call.number)), "{before:?} {calls:?}");
+    let plain = [libc::SYS_write, libc::SYS_writev, libc::SYS_sendto];
+    assert!(all().all(|call| !plain.contains(&call.number)), "{before:?} {calls:?}");
+    let sends: Vec<_> = all().filter(|call| call.number == libc::SYS_sendmsg).collect();
+    assert!(sends.len() >= ROUNDS);
+    let flag = u64::from(libc::MSG_NOSIGNAL.cast_unsigned());
+    assert!(sends.iter().all(|call| call.arguments[2] & flag != 0), "{sends:?}");
+    // To send, to find nothing, to wait, to receive; and an event that comes late now and then.
+    assert!(calls.len() <= 5 * ROUNDS, "{} calls", calls.len());
+}
+
+/// compio #957, netty #16655, eio #862: a process that waits for its sockets looks as if it waited
+/// for a disk.
+#[test]
+fn a_ring_that_waits_for_a_socket_is_not_accounted_as_waiting_for_a_disk() {
+    let Some((runtime, calls)) = watched(Choice::Uring) else { return };
+    if !has_feature(IORING_FEAT_NO_IOWAIT) {
+        return eprintln!("SKIPPED: this kernel is older than 6.15");
+    }
+    let _armed = receive_from_nobody(&runtime);
+    let waits = |call: &Call| call.number == libc::SYS_io_uring_enter && call.arguments[2] > 0;
+    let wait = until(&calls, waits);
+    assert_ne!(wait.arguments[3] & IORING_ENTER_NO_IOWAIT, 0, "{wait:?}");
+}
+
+/// compio #984: 100 % CPU while nothing happens.
+#[test]
+fn a_worker_with_a_receive_in_flight_makes_no_call_while_nothing_comes() {
+    for choice in [Choice::Uring, Choice::Epoll] {
+        let Some((runtime, calls)) = watched(choice) else { continue };
+        let _armed = receive_from_nobody(&runtime);
+        until(&calls, |call| call.number != libc::SYS_futex);
+        thread::sleep(WHILE);
+        assert_eq!(calls.take(), [], "{choice:?}");
+    }
+}
+
+#[test]
+fn a_worker_with_nothing_in_flight_sleeps_on_a_futex_and_makes_no_call() {
+    for choice in [Choice::Uring, Choice::Epoll] {
+        let Some((runtime, calls)) = watched(choice) else { continue };
+        runtime.block_on(runtime.spawn(async {})).unwrap();
+        until(&calls, |call| call.number == libc::SYS_futex);
+        thread::sleep(WHILE);
+        assert_eq!(calls.take(), [], "{choice:?}");
+    }
+}
+
+#[test]
+fn a_ring_makes_the_calls_on_files_and_its_worker_none() {
+    let Some((runtime, calls)) = watched(Choice::Uring) else { return };
+    let used = calls_on_files(&runtime, &calls);
+    let others = used.iter().filter(|call| call.number != libc::SYS_io_uring_enter);
+    assert_eq!(others.count(), 0, "{used:?}");
+}
+
+#[test]
+fn a_worker_without_a_ring_leaves_the_calls_on_files_to_others() {
+    let Some((runtime, calls)) = watched(Choice::Epoll) else { return };
+    let used = calls_on_files(&runtime, &calls);
+    let blocking = [
+        libc::SYS_openat,
+        libc::SYS_pread64,
+        libc::SYS_pwrite64,
+        libc::SYS_fsync,
+        libc::SYS_fdatasync,
+        libc::SYS_renameat,
+        libc::SYS_renameat2,
+    ];
+    assert!(used.iter().all(|call| !blocking.contains(&call.number)), "{used:?}");
+}
+
+/// What the worker does while a task goes through all that a queue on disk needs.
+fn calls_on_files(runtime: &Runtime, calls: &Calls) -> Vec<Call> {
+    let (dir, calls) = (Scratch::new(), calls.clone());
+    let (draft, target) = (dir.path().join("draft"), dir.path().join("target"));
+    let within = dir.path().to_owned();
+    let task = runtime.spawn_pinned(move || async move {
+        calls.take();
+        let options = OpenOptions::new().read(true).write(true).create(true);
+        let file = File::open_with(&draft, options).await.unwrap();
+        file.write_all_at(vec![Bytes::from_static(b"content")], 0).await.unwrap();
+        assert_eq!(file.read_at(Vec::with_capacity(7), 0).await.1, b"content");
+        file.sync_data().await.unwrap();
+        file.sync_all().await.unwrap();
+        file.close().await.unwrap();
+        fs::rename(&draft, &target).await.unwrap();
+        fs::sync_dir(&within).await.unwrap();
+        calls.take()
+    });
+    runtime.block_on(task).unwrap()
+}
+
+/// A task that waits for bytes which never come, and who does not send them.
+fn receive_from_nobody(runtime: &Runtime) -> (JoinHandle<()>, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let task = runtime.spawn_pinned(move || async move {
+        let stream = TcpStream::connect(addr).await.unwrap();
+        stream.recv(Vec::with_capacity(64)).await.0.unwrap();
+    });
+    (task, listener)
+}
+
+/// Waits until the thread's last call is one that `is` it, and stays its last for a while.
+fn until(calls: &Calls, is: impl Fn(&Call) -> bool) -> Call {
+    let mut last = None;
+    for _ in 0..LOOKS_MAX {
+        let taken = calls.take();
+        if taken.is_empty() && last.as_ref().is_some_and(&is) {
+            return last.expect("it was just looked at");
+        }
+        last = taken.last().copied().or(last);
+        thread::sleep(Duration::from_millis(20));
+    }
+    panic!("the worker does not come to rest; its last call is {last:?}");
+}
+
+/// Whether the kernel's rings have `feature`.
+fn has_feature(feature: u32) -> bool {
+    let mut params = [0_u32; 30];
+    // SAFETY: `params` is as large as the kernel's structure, and zero.
+    let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, params.as_mut_ptr()) };
+    // SAFETY: closes what was just opened, or nothing.
+    unsafe { libc::close(i32::try_from(fd).unwrap()) };
+    params[5] & feature != 0
+}
+
+async fn round_trips(stream: &TcpStream, count: usize) {
+    for _ in 0..count {
+        stream.send_all(vec![Bytes::from_static(b"ping")]).await.unwrap();
+        let mut all = Vec::with_capacity(64);
+        while all.len() < 4 {
+            let (received, buf) = stream.recv(all).await;
+            assert_ne!(received.unwrap(), 0);
+            all = buf;
+        }
+    }
+}
+
+/// Echoes on a thread of its own, one connection.
+fn echo_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut peer = listener.accept().unwrap().0;
+        peer.set_nodelay(true).unwrap();
+        let mut buf = [0; 64];
+        while let Ok(count @ 1..) = peer.read(&mut buf) {
+            peer.write_all(&buf[..count]).unwrap();
+        }
+    });
+    addr
+}
+
+const ROUNDS: usize = 100;
+/// How long nothing may happen. Longer would prove more, and no shorter time would be wrong.
+const WHILE: Duration = Duration::from_millis(300);
+/// Only a worker that never rests is looked at so often.
+const LOOKS_MAX: usize = 1_000;
+/// From linux/io_uring.h.
+const IORING_FEAT_NO_IOWAIT: u32 = 1 << 17;
+/// From linux/io_uring.h.
+const IORING_ENTER_NO_IOWAIT: u64 = 1 << 7;
