@@ -1,42 +1,21 @@
 //! TCP through the public interface, on each driver. `src/net/tests.rs` has the parity suite
 //! proper, which runs on a bare driver.
 
-use std::future::Future;
+#[path = "support/drivers.rs"]
+mod drivers;
+
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
+use drivers::{on_each_driver, poll_and_drop, recv_all, recv_exact, run};
 use spanwire_runtime::driver::{Choice, Kind};
-use spanwire_runtime::net::{TcpStream, resolve};
+use spanwire_runtime::net::{self, Keepalive, TcpStream, resolve};
 use spanwire_runtime::task::JoinError;
-use spanwire_runtime::{Builder, Runtime, time};
-
-/// Runs the test on a runtime with each driver.
-fn on_each_driver(test: impl Fn(&Runtime)) {
-    for choice in [Choice::Epoll, Choice::Uring] {
-        match Builder::new().io(choice).build() {
-            Ok(runtime) => {
-                test(&runtime);
-                assert!(runtime.shutdown(PATIENCE), "{choice:?}: the worker must end");
-            }
-            Err(error) if choice == Choice::Uring => eprintln!("SKIPPED on uring: {error}"),
-            Err(error) => panic!("{choice:?}: {error}"),
-        }
-    }
-}
-
-/// Runs a task on the worker and waits for it here.
-fn run<M, F>(runtime: &Runtime, make: M) -> F::Output
-where
-    M: FnOnce() -> F + Send + 'static,
-    F: Future + 'static,
-    F::Output: Send + 'static,
-{
-    runtime.block_on(runtime.spawn_pinned(make)).unwrap()
-}
+use spanwire_runtime::{Builder, time};
 
 /// A server that sends back whatever it gets, to any number of clients.
 fn echo_server() -> SocketAddr {
@@ -64,18 +43,6 @@ fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let addr = listener.local_addr().unwrap();
     (listener, addr)
-}
-
-async fn recv_exact(stream: &TcpStream, count: usize) -> io::Result<Vec<u8>> {
-    let mut all = Vec::with_capacity(count);
-    while all.len() < count {
-        let (received, buf) = stream.recv(all).await;
-        all = buf;
-        if received? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    Ok(all)
 }
 
 #[test]
@@ -209,5 +176,92 @@ fn off_a_worker_sockets_are_an_error() {
     assert!(runtime.block_on(resolve("localhost", 1)).is_err());
 }
 
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+#[test]
+fn a_half_closed_stream_still_receives() {
+    on_each_driver(|runtime| {
+        let (listener, addr) = listener();
+        let peer = thread::spawn(move || {
+            let mut peer = listener.accept().unwrap().0;
+            let mut all = Vec::new();
+            // The end is seen behind everything, and the answer still arrives.
+            peer.read_to_end(&mut all).unwrap();
+            peer.write_all(&all).unwrap();
+        });
+        let echoed = run(runtime, move || async move {
+            let stream = TcpStream::connect(addr).await.unwrap();
+            stream.send_all(vec!["all of it".into()]).await.unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let error = stream.send_all(vec!["more".into()]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+            recv_all(&stream).await.unwrap()
+        });
+        assert_eq!(echoed, b"all of it");
+        peer.join().unwrap();
+    });
+}
+
+#[test]
+fn options_are_read_back_as_they_were_set() {
+    on_each_driver(|runtime| {
+        let (_listener, addr) = listener();
+        run(runtime, move || async move {
+            let stream = TcpStream::connect(addr).await.unwrap();
+            assert_eq!((stream.keepalive().unwrap(), stream.nodelay().unwrap()), (None, false));
+            let keepalive = Keepalive::new(Duration::from_secs(30), Duration::from_secs(7), 5);
+            stream.set_keepalive(Some(keepalive)).unwrap();
+            stream.set_nodelay(true).unwrap();
+            let seen = (stream.keepalive().unwrap(), stream.nodelay().unwrap());
+            assert_eq!(seen, (Some(keepalive), true));
+            stream.set_keepalive(None).unwrap();
+            assert_eq!(stream.keepalive().unwrap(), None);
+            let never = Keepalive::new(Duration::ZERO, Duration::ZERO, 0);
+            stream.set_keepalive(Some(never)).unwrap_err();
+        });
+    });
+}
+
+/// A listener that accepts nobody and whose backlog is full answers no more: a black hole that
+/// needs no network.
+#[test]
+fn a_connect_has_a_deadline() {
+    on_each_driver(|runtime| {
+        run(runtime, || async {
+            let here = (Ipv4Addr::LOCALHOST, 0).into();
+            let hole = net::TcpListener::bind_with_backlog(here, 0).unwrap();
+            let addr = hole.local_addr().unwrap();
+            let limit = Duration::from_millis(50);
+            let mut open = Vec::new();
+            let error = loop {
+                match TcpStream::connect_timeout(addr, limit).await {
+                    Ok(stream) => open.push(stream),
+                    Err(error) => break error,
+                }
+                assert!(open.len() < 10, "the backlog has room for one or two");
+            };
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert!(error.to_string().contains(&addr.to_string()), "{error}");
+            // Dropping one half-way leaves nothing that the shutdown would have to wait for.
+            poll_and_drop(TcpStream::connect(addr)).await;
+        });
+    });
+}
+
+#[test]
+fn a_vectored_send_may_be_larger_than_the_socket_buffer() {
+    on_each_driver(|runtime| {
+        let (listener, addr) = listener();
+        let peer = thread::spawn(move || {
+            let mut all = Vec::new();
+            listener.accept().unwrap().0.read_to_end(&mut all).map(|_| all)
+        });
+        let pieces: Vec<Bytes> =
+            (0..1500_u32).map(|at| Bytes::from(vec![(at % 251) as u8; 7 * 1024])).collect();
+        let expected = pieces.concat();
+        run(runtime, move || async move {
+            let stream = TcpStream::connect(addr).await.unwrap();
+            stream.send_all(pieces).await.unwrap();
+            stream.close().await.unwrap();
+        });
+        assert!(peer.join().unwrap().unwrap() == expected);
+    });
+}

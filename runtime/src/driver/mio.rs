@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ::mio::{Events, Poll, Token, Waker};
 
-use super::op::{self, Backend, Connect, Op, PARK_MAX};
+use super::op::{self, Backend, Connect, Op, PARK_MAX, Send};
 use super::slots::{Key, Slots};
 use super::socket::Socket;
 use crate::sync::doorbell::Unpark;
@@ -235,7 +235,7 @@ impl Unpark for Unparker {
 /// What the operation has to wait for; `None` if it never waits.
 fn direction(op: &Op) -> Option<Direction> {
     match op {
-        Op::Recv(_) => Some(Direction::Read),
+        Op::Accept(_) | Op::Recv(_) | Op::RecvFrom(_) => Some(Direction::Read),
         Op::Connect(_) | Op::Send(_) => Some(Direction::Write),
         Op::Close(_) | Op::File(_) => None,
     }
@@ -263,17 +263,27 @@ pub(super) fn attempt(op: &mut Op, watch: Option<&Watch>) -> Option<i32> {
 fn call(op: &mut Op) -> io::Result<usize> {
     match op {
         Op::Connect(op) => connect(op),
-        Op::Send(op) => op.socket.send_vectored_with_flags(op.message.pieces(), SEND_FLAGS),
+        Op::Send(op) => send(op),
         Op::Recv(op) => {
             let room = op::spare(&op.buf);
             op.socket.recv_with_flags(&mut op.buf.spare_capacity_mut()[..room], RECV_FLAGS)
         }
+        Op::Accept(accept) => accept.call(),
+        Op::RecvFrom(recv) => recv.call(),
         Op::Close(close) => {
             close.now();
             Ok(0)
         }
         // It would block the worker: `fs` has the blocking pool make these calls.
         Op::File(_) => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+fn send(op: &Send) -> io::Result<usize> {
+    let pieces = op.message.pieces();
+    match &op.message.name {
+        None => op.socket.send_vectored_with_flags(pieces, SEND_FLAGS),
+        Some(to) => op.socket.send_to_vectored_with_flags(pieces, to, SEND_FLAGS),
     }
 }
 

@@ -304,10 +304,31 @@ impl Shared {
 
     /// A new stream socket for `addr`, closed on exec.
     pub(crate) fn socket(self: &Rc<Self>, addr: &socket2::SockAddr) -> io::Result<Rc<Socket>> {
+        self.socket_of(socket2::Type::STREAM, addr)
+    }
+
+    /// A new datagram socket for `addr`, closed on exec.
+    pub(crate) fn datagram_socket(
+        self: &Rc<Self>,
+        addr: &socket2::SockAddr,
+    ) -> io::Result<Rc<Socket>> {
+        self.socket_of(socket2::Type::DGRAM, addr)
+    }
+
+    fn socket_of(
+        self: &Rc<Self>,
+        kind: socket2::Type,
+        addr: &socket2::SockAddr,
+    ) -> io::Result<Rc<Socket>> {
         // The poller's calls must not block; a ring waits for the socket either way.
         let is_nonblocking = self.kind == Kind::Epoll;
-        let socket = sys::open(addr.domain(), socket2::Type::STREAM, is_nonblocking)?;
-        Ok(Rc::new(Socket::new(socket, Rc::downgrade(self))))
+        sys::open(addr.domain(), kind, is_nonblocking).map(|socket| self.adopt(socket))
+    }
+
+    /// Makes a stream that is connected a socket of this driver. Whether it blocks is of no
+    /// interest any more: no send or receive waits.
+    pub(crate) fn adopt(self: &Rc<Self>, socket: socket2::Socket) -> Rc<Socket> {
+        Rc::new(Socket::new(socket, Rc::downgrade(self)))
     }
 
     /// Whether it takes [`Op::file`]. Files are always ready, so a poller is of no use to them.

@@ -1,11 +1,14 @@
 //! A socket that operations share: its descriptor stays open while any of them is in flight.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::ops::Deref;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
+
+use socket2::SockAddr;
 
 use super::Shared;
 use crate::sync::unwind;
@@ -27,17 +30,39 @@ pub(crate) struct Socket {
     orphaned_receives: Cell<usize>,
     /// A send was dropped half-way, so what the peer got may end anywhere.
     is_torn: Cell<bool>,
-    /// What orphaned receives took from the stream: bytes first, then perhaps an error.
+    /// What orphaned operations took from the socket.
     unclaimed: RefCell<Unclaimed>,
     /// Who waits for `leases` or `orphaned_receives` to fall.
     waiters: RefCell<Vec<Waker>>,
 }
 
+/// Each orphan leaves at most one thing, and whoever comes next claims before it starts another
+/// operation; so there are never more than operations that were in flight at the same time.
 #[derive(Default)]
 struct Unclaimed {
+    /// Of a stream: these come first,
     bytes: Vec<u8>,
-    /// An errno.
+    /// then this errno.
     error: Option<i32>,
+    connections: VecDeque<Connection>,
+    datagrams: VecDeque<(Vec<u8>, Datagram)>,
+}
+
+/// A connection that was accepted.
+pub(crate) struct Connection {
+    pub(crate) socket: socket2::Socket,
+    /// The other end's address.
+    pub(crate) addr: SockAddr,
+}
+
+/// What is known of a datagram besides its contents.
+pub(crate) struct Datagram {
+    /// How much of it was received.
+    pub(crate) bytes: usize,
+    /// The sender.
+    pub(crate) from: SockAddr,
+    /// It was longer than the buffer; the rest is lost.
+    pub(crate) is_truncated: bool,
 }
 
 impl Socket {
@@ -119,6 +144,31 @@ impl Socket {
         let count = unclaimed.bytes.len().min(buf.capacity() - buf.len());
         buf.extend(unclaimed.bytes.drain(..count));
         Some(Ok(count))
+    }
+
+    /// An orphaned accept has ended with a connection, which is kept for the next accept.
+    pub(super) fn keep_connection(&self, connection: Connection) {
+        self.unclaimed.borrow_mut().connections.push_back(connection);
+    }
+
+    /// A connection that an orphaned accept took.
+    pub(crate) fn claim_connection(&self) -> Option<Connection> {
+        self.unclaimed.borrow_mut().connections.pop_front()
+    }
+
+    /// An orphaned receive has ended with a datagram, which is kept for the next receive.
+    pub(super) fn keep_datagram(&self, contents: Vec<u8>, datagram: Datagram) {
+        self.unclaimed.borrow_mut().datagrams.push_back((contents, datagram));
+    }
+
+    /// Appends to `buf`, within its capacity, a datagram that an orphaned receive took.
+    pub(crate) fn claim_datagram(&self, buf: &mut Vec<u8>) -> Option<Datagram> {
+        let (contents, mut datagram) = self.unclaimed.borrow_mut().datagrams.pop_front()?;
+        let count = contents.len().min(buf.capacity() - buf.len());
+        buf.extend_from_slice(&contents[..count]);
+        datagram.is_truncated |= count < contents.len();
+        datagram.bytes = count;
+        Some(datagram)
     }
 
     /// Whether nothing was dropped in a way that left bytes, an error, a receive or half a send

@@ -28,7 +28,7 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, register::Restriction};
 
 use super::counts::Tally;
-use super::op::{self, Backend, Connect, Op, PARK_MAX, Recv};
+use super::op::{self, Backend, Connect, Op, PARK_MAX, Recv, RecvFrom};
 use super::slots::{Key, Slots};
 use crate::sync::doorbell::Unpark;
 
@@ -273,6 +273,14 @@ fn entry(op: &mut Op) -> Entry {
             let length = u32::try_from(op::spare(buf)).unwrap_or(u32::MAX);
             opcode::Recv::new(fd, op::spare_ptr(buf), length).build()
         }
+        Op::Accept(accept) => {
+            let (name, length) = accept.peer.as_ptrs();
+            opcode::Accept::new(fd, name, length).flags(libc::SOCK_CLOEXEC).build()
+        }
+        Op::RecvFrom(RecvFrom { buf, envelope, .. }) => {
+            let header = envelope.lend(op::spare_ptr(buf), op::spare(buf));
+            opcode::RecvMsg::new(fd, header).build()
+        }
         Op::Close(_) => opcode::Close::new(fd).build(),
         Op::File(file) => files::entry(file),
     }
@@ -370,12 +378,14 @@ impl From<Unavailable> for io::Error {
 }
 
 /// All that the ring may be asked to do, but for files.
-const OPCODES: [u8; 7] = [
+const OPCODES: [u8; 9] = [
     opcode::Nop::CODE,
     opcode::PollAdd::CODE,
     opcode::AsyncCancel::CODE,
     opcode::Connect::CODE,
+    opcode::Accept::CODE,
     opcode::SendMsg::CODE,
+    opcode::RecvMsg::CODE,
     opcode::Recv::CODE,
     opcode::Close::CODE,
 ];

@@ -1,23 +1,18 @@
-//! TCP streams.
+//! TCP: streams and listeners.
 
 use std::fmt;
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::ops::Deref;
+use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use super::listener::Listener;
+use super::stream::Stream;
+use crate::sys;
+use crate::time::timeout;
 
-use crate::driver::Shared;
-use crate::driver::op::Op;
-use crate::driver::socket::Socket;
-use crate::sys::socket::PEEK_FLAGS;
-
-/// A connected TCP stream. It belongs to the worker that opened it (`!Send`).
-///
-/// Dropping it closes the connection once no operation is in flight any more. One send and one
-/// receive may be in flight at the same time; the order of two sends, or of two receives, that
-/// are in flight together is unspecified.
+/// A connected TCP stream. It belongs to the worker that opened it (`!Send`); what it can do
+/// stands at [`Stream`], and what is special to TCP here.
 ///
 /// ```
 /// use spanwire_runtime::{Builder, net::TcpStream};
@@ -42,102 +37,71 @@ use crate::sys::socket::PEEK_FLAGS;
 /// fn is_send<T: Send>(_: T) {}
 /// is_send(spanwire_runtime::net::TcpStream::connect(([127, 0, 0, 1], 80).into()));
 /// ```
-pub struct TcpStream {
-    pub(super) socket: Rc<Socket>,
-}
+pub struct TcpStream(Stream);
 
 impl TcpStream {
-    /// Connects; wrap it in [`crate::time::timeout`] for a deadline.
+    /// Connects; see [`connect_timeout`](Self::connect_timeout) for a deadline.
     ///
     /// # Errors
     /// Those of `connect(2)`, for example [`io::ErrorKind::ConnectionRefused`]; or if this
     /// thread is no worker.
     pub async fn connect(addr: SocketAddr) -> io::Result<Self> {
-        let driver = Shared::current()?;
-        let addr = addr.into();
-        let socket = driver.socket(&addr)?;
-        let (_, connected) = driver.start(Op::connect(socket.lease(), addr)).await;
-        connected.map(|_| Self { socket })
+        Stream::connect(addr.into()).await.map(Self)
     }
 
-    /// One vectored send; may be short. Gives the buffers back, untouched, with the number of
-    /// bytes sent. At most 1024 buffers and 1 GiB are sent by one call.
-    ///
-    /// If the future is dropped, nobody knows how much was sent: close the stream then.
+    /// Connects, or gives up after `limit`. (Linux itself gives up after some two minutes.)
     ///
     /// # Errors
-    /// Those of `sendmsg(2)`, for example [`io::ErrorKind::BrokenPipe`] if the peer has closed.
-    /// No signal is raised.
-    pub async fn send(&self, bufs: Vec<Bytes>) -> (io::Result<usize>, Vec<Bytes>) {
-        if bufs.iter().all(Bytes::is_empty) {
-            return (Ok(0), bufs);
-        }
-        let driver = match self.socket.driver() {
-            Ok(driver) => driver,
-            Err(error) => return (Err(error), bufs),
-        };
-        let (op, sent) = driver.start(Op::send(self.socket.lease(), bufs)).await;
-        (sent, op.into_bufs())
+    /// As [`connect`](Self::connect); or [`io::ErrorKind::TimedOut`] after `limit`.
+    pub async fn connect_timeout(addr: SocketAddr, limit: Duration) -> io::Result<Self> {
+        timeout(limit, Self::connect(addr)).await.unwrap_or_else(|_| {
+            let why = format!("{addr} has not answered within {limit:?}");
+            Err(io::Error::new(io::ErrorKind::TimedOut, why))
+        })
     }
 
-    /// Sends everything, without copying.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send); an unknown part of `bufs` was sent then.
-    pub async fn send_all(&self, mut bufs: Vec<Bytes>) -> io::Result<()> {
-        bufs.retain(|buf| !buf.is_empty());
-        while !bufs.is_empty() {
-            let (sent, back) = self.send(bufs).await;
-            bufs = back;
-            match sent? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                count => advance(&mut bufs, count),
-            }
-        }
-        Ok(())
-    }
-
-    /// Receives into the spare capacity of `buf` (appends); 0 is the end of the stream.
-    ///
-    /// If the future is dropped, nothing is lost: the next receive begins with what this one
-    /// may have taken.
-    ///
-    /// # Errors
-    /// Those of `recv(2)`, for example [`io::ErrorKind::ConnectionReset`]; or
-    /// [`io::ErrorKind::InvalidInput`] if `buf` has no spare capacity.
-    pub async fn recv(&self, mut buf: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
-        if buf.len() == buf.capacity() {
-            let why = "the buffer is full: reserve room before receiving";
-            return (Err(io::Error::new(io::ErrorKind::InvalidInput, why)), buf);
-        }
-        self.socket.receives_settled().await;
-        if let Some(claimed) = self.socket.claim(&mut buf) {
-            return (claimed, buf);
-        }
-        let driver = match self.socket.driver() {
-            Ok(driver) => driver,
-            Err(error) => return (Err(error), buf),
-        };
-        let (op, received) = driver.start(Op::recv(self.socket.lease(), buf)).await;
-        let buf = op.into_buf(&received);
-        (received, buf)
-    }
-
-    /// True if the peer has closed, or sent something nobody asked for (a non-blocking peek), or
-    /// if a send was dropped half-way or a receive left something behind: an idle connection that
-    /// is stale must not be used for another request.
-    pub fn is_stale(&self) -> bool {
-        let peeked = self.socket.recv_with_flags(&mut [MaybeUninit::uninit()], PEEK_FLAGS);
-        let is_quiet = peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-        !is_quiet || !self.socket.is_untouched()
-    }
-
-    /// Sends small writes at once.
+    /// Whether small writes are sent at once (`TCP_NODELAY`). Off at first.
     ///
     /// # Errors
     /// Those of `setsockopt(2)`.
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
-        self.socket.set_tcp_nodelay(on)
+        self.0.socket.set_tcp_nodelay(on)
+    }
+
+    /// Whether small writes are sent at once.
+    ///
+    /// # Errors
+    /// Those of `getsockopt(2)`.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        self.0.socket.tcp_nodelay()
+    }
+
+    /// Has an idle connection probed, so that a peer that is gone is noticed; `None` ends that.
+    /// Off at first.
+    ///
+    /// # Errors
+    /// Those of `setsockopt(2)`: for example, Linux takes at most 32767 seconds and 127 probes.
+    pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
+        match keepalive {
+            None => self.0.socket.set_keepalive(false),
+            Some(Keepalive { idle, interval, count }) => {
+                let params = socket2::TcpKeepalive::new().with_time(idle).with_interval(interval);
+                self.0.socket.set_tcp_keepalive(&params.with_retries(count))
+            }
+        }
+    }
+
+    /// How an idle connection is probed, if it is.
+    ///
+    /// # Errors
+    /// Those of `getsockopt(2)`; Windows does not tell.
+    pub fn keepalive(&self) -> io::Result<Option<Keepalive>> {
+        let socket = &self.0.socket;
+        if !socket.keepalive()? {
+            return Ok(None);
+        }
+        let (idle, interval) = sys::socket::keepalive_times(socket)?;
+        Ok(Some(Keepalive { idle, interval, count: socket.tcp_keepalive_retries()? }))
     }
 
     /// This end's address.
@@ -145,7 +109,7 @@ impl TcpStream {
     /// # Errors
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        internet(&self.socket.local_addr()?)
+        internet(&self.0.socket.local_addr()?)
     }
 
     /// The other end's address.
@@ -153,46 +117,151 @@ impl TcpStream {
     /// # Errors
     /// Those of `getpeername(2)`, for example [`io::ErrorKind::NotConnected`] after a reset.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        internet(&self.socket.peer_addr()?)
+        internet(&self.0.socket.peer_addr()?)
     }
 
-    /// Waits until no operation uses the socket any more, then closes it.
+    /// As [`Stream::close`].
     ///
     /// # Errors
-    /// Those of `close(2)`; or if the worker has shut down, in which case the socket is closed
-    /// nevertheless.
+    /// As there.
     pub async fn close(self) -> io::Result<()> {
-        self.socket.released().await;
-        let driver = self.socket.driver()?;
-        let Some(fd) = Rc::into_inner(self.socket).and_then(Socket::into_fd) else {
-            return Ok(());
-        };
-        let (op, closed) = driver.start(Op::close(fd)).await;
-        op.settle_close(&closed);
-        closed.map(drop)
+        self.0.close().await
+    }
+}
+
+impl Deref for TcpStream {
+    type Target = Stream;
+
+    fn deref(&self) -> &Stream {
+        &self.0
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Self {
+        stream.0
     }
 }
 
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpStream").field("fd", &self.socket.raw_fd()).finish_non_exhaustive()
+        f.debug_tuple("TcpStream").field(&self.0).finish()
     }
 }
 
-/// Drops the first `count` bytes; what is left has no empty buffer at its front.
-fn advance(bufs: &mut Vec<Bytes>, mut count: usize) {
-    let is_sent = |buf: &&Bytes| {
-        let rest = count.checked_sub(buf.len());
-        count = rest.unwrap_or(count);
-        rest.is_some()
-    };
-    let sent = bufs.iter().take_while(is_sent).count();
-    bufs.drain(..sent);
-    if let Some(first) = bufs.first_mut() {
-        first.advance(count);
+/// When an idle connection is probed (`tcp(7)`). All times are rounded down to seconds.
+///
+/// ```
+/// use std::time::Duration;
+/// use spanwire_runtime::net::Keepalive;
+///
+/// // A peer that vanishes is noticed after 30 s + 3 * 10 s.
+/// let keepalive = Keepalive::new(Duration::from_secs(30), Duration::from_secs(10), 3);
+/// assert_eq!(keepalive.count, 3);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Keepalive {
+    /// How long nothing has to come before the first probe.
+    pub idle: Duration,
+    /// How long each probe is waited for.
+    pub interval: Duration,
+    /// After how many unanswered probes the connection is given up.
+    pub count: u32,
+}
+
+impl Keepalive {
+    /// All three together.
+    #[must_use]
+    pub fn new(idle: Duration, interval: Duration, count: u32) -> Self {
+        Self { idle, interval, count }
     }
 }
 
-fn internet(addr: &socket2::SockAddr) -> io::Result<SocketAddr> {
+/// Listens for TCP connections. It belongs to the worker that opened it (`!Send`).
+///
+/// ```
+/// use spanwire_runtime::Builder;
+/// use spanwire_runtime::net::{TcpListener, TcpStream};
+///
+/// let runtime = Builder::new().build()?;
+/// let task = runtime.spawn_pinned(|| async {
+///     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+///     let client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (server, addr) = listener.accept().await?;
+///     assert_eq!(addr, client.local_addr()?);
+///     server.send_all(vec!["welcome".into()]).await?;
+///     let (received, buf) = client.recv(Vec::with_capacity(64)).await;
+///     received.map(|_| assert_eq!(buf, b"welcome"))
+/// });
+/// runtime.block_on(task)??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct TcpListener(Listener);
+
+impl TcpListener {
+    /// Listens on `addr`, with room for 1024 connections that nobody has accepted yet (the
+    /// system may allow fewer: `net.core.somaxconn`). Port 0 stands for a free one, see
+    /// [`local_addr`](Self::local_addr). `SO_REUSEADDR` is set, so that a server can be
+    /// restarted while connections of the last one linger.
+    ///
+    /// # Errors
+    /// Those of `bind(2)`, for example [`io::ErrorKind::AddrInUse`]; or if this thread is no
+    /// worker.
+    pub fn bind(addr: SocketAddr) -> io::Result<Self> {
+        Self::bind_with_backlog(addr, BACKLOG)
+    }
+
+    /// As [`bind`](Self::bind), with room for `backlog` connections.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn bind_with_backlog(addr: SocketAddr, backlog: u32) -> io::Result<Self> {
+        Listener::bind(&addr.into(), backlog, true).map(Self)
+    }
+
+    /// Waits for a connection.
+    ///
+    /// If the future is dropped, nothing is lost: a connection that it may have accepted goes
+    /// to another accept, under way or yet to come, and is closed with the listener.
+    ///
+    /// # Errors
+    /// Those of `accept(2)`: some are about one connection that has failed meanwhile
+    /// ([`io::ErrorKind::ConnectionAborted`]), so go on; when descriptors have run out
+    /// (`EMFILE`), wait a little first.
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, addr) = self.0.accept().await?;
+        Ok((TcpStream(stream), internet(&addr)?))
+    }
+
+    /// The address that it listens on.
+    ///
+    /// # Errors
+    /// Those of `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        internet(&self.0.socket.local_addr()?)
+    }
+
+    /// As [`Stream::close`]: afterwards nobody is queued any more.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn close(self) -> io::Result<()> {
+        self.0.close().await
+    }
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TcpListener").field(&self.0).finish()
+    }
+}
+
+/// An address of the internet families.
+pub(super) fn internet(addr: &socket2::SockAddr) -> io::Result<SocketAddr> {
     addr.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
+
+/// Connections that wait to be accepted. tokio and mio have the same; what it bounds is memory
+/// of the kernel, and how long a burst of clients is not refused.
+pub(super) const BACKLOG: u32 = 1024;

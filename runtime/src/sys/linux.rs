@@ -1,5 +1,6 @@
 //! What Linux has.
 
+mod names;
 pub mod wiped;
 
 use std::io::{self, IoSlice};
@@ -8,7 +9,9 @@ use std::ptr;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+pub use self::names::{Envelope, Peer};
 
 /// A new socket, not inherited by other programs.
 ///
@@ -33,6 +36,13 @@ impl Header {
         header.msg_iov = pieces.as_mut_ptr().cast();
         header.msg_iovlen = pieces.len() as _;
         Self(header)
+    }
+
+    /// Refers to `name` too, which has to stay where it is while this is in use.
+    pub fn address_to(&mut self, name: &SockAddr) {
+        // The kernel only reads what a send points to.
+        self.0.msg_name = name.as_ptr().cast_mut().cast();
+        self.0.msg_namelen = name.len();
     }
 
     /// For the kernel; valid while this is not moved.

@@ -17,9 +17,9 @@ pub mod socket;
 #[cfg(all(target_os = "linux", not(spanwire_portable)))]
 mod linux;
 #[cfg(all(target_os = "linux", not(spanwire_portable)))]
-pub use self::linux::{Futex, Header, open, wiped};
+pub use self::linux::{Envelope, Futex, Header, Peer, open, wiped};
 
 #[cfg(not(all(target_os = "linux", not(spanwire_portable))))]
 mod portable;
 #[cfg(not(all(target_os = "linux", not(spanwire_portable))))]
-pub use self::portable::{Futex, Header, NO_URING, open, wiped};
+pub use self::portable::{Envelope, Futex, Header, NO_URING, Peer, open, wiped};

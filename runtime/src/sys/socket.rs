@@ -1,11 +1,15 @@
 //! What a socket is called, opened, and watched with.
 
 use std::io;
+use std::time::Duration;
 
 use mio::{Interest, Registry, Token};
+use socket2::Socket;
 
 use self::native::Watched;
-pub use self::native::{NO_FD, OwnedFd, PEEK_FLAGS, RECV_FLAGS, RawFd, SEND_FLAGS, forget, raw};
+pub use self::native::{
+    NO_FD, OwnedFd, PEEK_FLAGS, RECV_FLAGS, RawFd, SEND_FLAGS, forget, keepalive_times, raw,
+};
 
 /// A poller's watch of a socket, in both directions, until [`end`](Self::end).
 pub struct Watch(Watched);
@@ -45,7 +49,7 @@ mod native {
     use mio::event::Source;
     use mio::unix::SourceFd;
 
-    use super::{Interest, Registry, Token, io};
+    use super::{Duration, Interest, Registry, Socket, Token, io};
 
     /// What no socket is called.
     pub const NO_FD: RawFd = -1;
@@ -67,6 +71,15 @@ mod native {
     /// Does not close what is closed already.
     pub fn forget(fd: OwnedFd) {
         let _closed = fd.into_raw_fd();
+    }
+
+    /// After how long, and how often, `socket` is probed when it is idle.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn keepalive_times(socket: &Socket) -> io::Result<(Duration, Duration)> {
+        Ok((socket.tcp_keepalive_time()?, socket.tcp_keepalive_interval()?))
     }
 
     pub(super) struct Watched(RawFd);
@@ -102,7 +115,7 @@ mod native {
     use mio::event::Source;
     use mio::net::TcpStream;
 
-    use super::{Interest, Registry, Token, io};
+    use super::{Duration, Interest, Registry, Socket, Token, io};
 
     /// What no socket is called: `INVALID_SOCKET`.
     pub const NO_FD: RawFd = RawFd::MAX;
@@ -122,6 +135,15 @@ mod native {
     /// Does not close what is closed already.
     pub fn forget(fd: OwnedFd) {
         let _closed = fd.into_raw_socket();
+    }
+
+    /// Nobody tells.
+    ///
+    /// # Errors
+    ///
+    /// Always.
+    pub fn keepalive_times(_socket: &Socket) -> io::Result<(Duration, Duration)> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// mio has no watch of any socket here, but one of its own types. None of them looks at

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::slice;
 
 use bytes::Bytes;
+use socket2::SockAddr;
 
 use crate::sys::Header;
 
@@ -14,6 +15,8 @@ pub(crate) struct Message {
     pieces: Vec<IoSlice<'static>>,
     /// What a ring reads.
     header: Header,
+    /// To whom, if not to whom the socket is connected to; `header` points to it.
+    pub(in crate::driver) name: Option<Box<SockAddr>>,
 }
 
 impl Message {
@@ -24,7 +27,15 @@ impl Message {
         // SAFETY: by the caller's promise.
         let mut pieces = unsafe { pieces(bufs) };
         let header = Header::new(&mut pieces);
-        Self { pieces, header }
+        Self { pieces, header, name: None }
+    }
+
+    /// Has it sent to `name`.
+    pub(super) fn address_to(&mut self, name: Option<SockAddr>) {
+        self.name = name.map(Box::new);
+        if let Some(name) = &self.name {
+            self.header.address_to(name);
+        }
     }
 
     /// For a ring; valid while the operation is not moved out of its box.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use socket2::SockAddr;
 
+pub(super) use self::accept::Accept;
 pub(super) use self::close::Close;
 pub(super) use self::connect::Connect;
 pub(super) use self::file::File;
@@ -17,17 +18,20 @@ pub(super) use self::file::File;
 pub(super) use self::message::Message;
 pub(super) use self::message::{spare, spare_ptr};
 pub(super) use self::recv::Recv;
+pub(super) use self::recv_from::RecvFrom;
 pub(super) use self::send::Send;
 use super::slots::{Key, Lent, Slots};
-use super::socket::{Lease, Socket};
+use super::socket::{Connection, Datagram, Lease, Socket};
 use crate::sync::doorbell::Unpark;
 use crate::sys::socket::{NO_FD, OwnedFd, RawFd};
 
+mod accept;
 mod close;
 mod connect;
 pub(crate) mod file;
 mod message;
 mod recv;
+mod recv_from;
 mod send;
 
 /// What a driver must do. The slots belong to the caller and are lent to each call; a driver
@@ -66,10 +70,14 @@ pub(super) trait Backend {
 pub(crate) enum Op {
     /// Connects a stream.
     Connect(Connect),
+    /// Accepts a connection.
+    Accept(Accept),
     /// Sends from many buffers, perhaps not all.
     Send(Send),
     /// Receives into the spare capacity of a buffer.
     Recv(Recv),
+    /// Receives a datagram, and learns from whom.
+    RecvFrom(RecvFrom),
     /// Closes a descriptor.
     Close(Close),
     /// Works on a file.
@@ -114,14 +122,29 @@ impl Op {
         Self::Connect(Connect::new(socket, addr))
     }
 
+    /// An accept.
+    pub(crate) fn accept(socket: Lease) -> Self {
+        Self::Accept(Accept::new(socket))
+    }
+
     /// A send of as many of `bufs` as one call takes.
     pub(crate) fn send(socket: Lease, bufs: Vec<Bytes>) -> Self {
         Self::Send(Send::new(socket, bufs))
     }
 
+    /// A send of one datagram, to whom the socket is connected to if not to `addr`.
+    pub(crate) fn send_to(socket: Lease, datagram: Bytes, addr: Option<SockAddr>) -> Self {
+        Self::Send(Send::datagram(socket, datagram, addr))
+    }
+
     /// A receive.
     pub(crate) fn recv(socket: Lease, buf: Vec<u8>) -> Self {
         Self::Recv(Recv::new(socket, buf))
+    }
+
+    /// A receive of one datagram.
+    pub(crate) fn recv_from(socket: Lease, buf: Vec<u8>) -> Self {
+        Self::RecvFrom(RecvFrom::new(socket, buf))
     }
 
     /// A close.
@@ -158,6 +181,26 @@ impl Op {
         }
     }
 
+    /// What was accepted by an accept that ended with `result`.
+    pub(crate) fn into_connection(self, result: io::Result<usize>) -> io::Result<Connection> {
+        match self {
+            Self::Accept(mut accept) => accept.connection(result),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    /// What was received by a receive of a datagram that ended with `result`, and its buffer,
+    /// lengthened by what has arrived.
+    pub(crate) fn into_datagram(
+        self,
+        result: io::Result<usize>,
+    ) -> (io::Result<Datagram>, Vec<u8>) {
+        match self {
+            Self::RecvFrom(recv) => recv.into_datagram(result),
+            _ => (Err(io::ErrorKind::InvalidInput.into()), Vec::new()),
+        }
+    }
+
     /// Lets go of a descriptor that a close has closed; one that it has not is closed now.
     pub(crate) fn settle_close(self, result: &io::Result<usize>) {
         if let Self::Close(mut close) = self {
@@ -189,8 +232,10 @@ impl Op {
     pub(super) fn dispose(mut self, result: i32) {
         match &mut self {
             Self::Connect(op) => op.dispose(result),
+            Self::Accept(op) => op.dispose(result),
             Self::Send(op) => op.dispose(result),
             Self::Recv(op) => op.dispose(result),
+            Self::RecvFrom(op) => op.dispose(result),
             Self::Close(op) => op.dispose(result),
             Self::File(op) => op.dispose(result),
         }
@@ -199,8 +244,10 @@ impl Op {
     fn operation(&self) -> &dyn Operation {
         match self {
             Self::Connect(op) => op,
+            Self::Accept(op) => op,
             Self::Send(op) => op,
             Self::Recv(op) => op,
+            Self::RecvFrom(op) => op,
             Self::Close(op) => op,
             Self::File(op) => op,
         }

@@ -1,6 +1,7 @@
-//! Sending over a stream.
+//! Sending, over a stream or as a datagram.
 
 use bytes::Bytes;
+use socket2::SockAddr;
 
 use super::Operation;
 use super::message::Message;
@@ -8,7 +9,7 @@ use crate::driver::socket::{Lease, Socket};
 
 /// A send from many buffers, perhaps not of all.
 pub(crate) struct Send {
-    /// Over which connection.
+    /// Over which socket.
     pub(in crate::driver) socket: Lease,
     /// What `message` points into.
     bufs: Vec<Bytes>,
@@ -21,6 +22,12 @@ impl Send {
         // SAFETY: nobody reaches the buffers before `into_bufs`, which ends the message.
         let message = unsafe { Message::new(&bufs) };
         Self { socket, bufs, message }
+    }
+
+    pub(super) fn datagram(socket: Lease, datagram: Bytes, addr: Option<SockAddr>) -> Self {
+        let mut send = Self::new(socket, vec![datagram]);
+        send.message.address_to(addr);
+        send
     }
 
     pub(super) fn into_bufs(self) -> Vec<Bytes> {
