@@ -14,7 +14,7 @@ LIST = ROOT / "ci/mutations.txt"
 SCRATCH = Path(os.environ.get("MUTATIONS_DIR", ROOT / "target/mutations"))
 PACKAGES = {"runtime": "spanwire-runtime", "exporter": "spanwire", "bench": "spanwire-bench"}
 # A test that goes on for this many seconds without an end counts as failed: some changes show as a hang.
-TEST_LIMIT = 120
+TEST_LIMIT = 60
 
 
 class Broken(Exception):

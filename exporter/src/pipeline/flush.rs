@@ -152,6 +152,7 @@ mod tests {
         let (first, second) = (tickets.issue(), tickets.issue());
         flushes.begin(tickets.next(), None, "flush");
         let third = tickets.issue();
+        assert_eq!(flushes.take_ended(&tickets, now), None);
         tickets.settle(second);
         tickets.settle(third);
         assert_eq!(flushes.take_ended(&tickets, now), None);

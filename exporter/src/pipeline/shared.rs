@@ -348,3 +348,33 @@ pub(crate) const GRACE: Duration = Duration::from_millis(100);
 
 /// Commands and flushes without a caller are not looked for below this many.
 pub(crate) const PRUNE_MIN: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    /// Counts how often it was woken.
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_command_wakes_whoever_waits_for_one() {
+        let (commands, wakes) = (Commands::default(), Arc::new(Wakes::default()));
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut context = Context::from_waker(&waker);
+        assert!(commands.poll_next(&mut context).is_pending());
+        let (asked, _answer) = reply();
+        commands.send(Command::Flush { deadline: None, asked });
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert!(commands.poll_next(&mut context).is_ready());
+    }
+}

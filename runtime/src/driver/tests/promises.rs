@@ -209,6 +209,18 @@ fn a_send_that_is_interrupted_unasked_is_an_error() {
 }
 
 #[test]
+fn what_nobody_waits_for_any_more_is_cancelled_at_once() {
+    let (driver, kernel, socket) = fake();
+    let receive = driver.0.start(Op::recv(socket.lease(), Vec::with_capacity(8)));
+    assert_eq!(driver.counts().cancelled, 0);
+    drop(receive);
+    assert_eq!((driver.counts().cancelled, kernel.borrow().cancelled.len()), (1, 1));
+    kernel.borrow_mut().end(0, -libc::ECANCELED);
+    driver.turn();
+    assert_eq!(driver.in_flight(), 0);
+}
+
+#[test]
 fn what_was_cancelled_is_not_started_again() {
     let (driver, kernel, socket) = fake();
     let mut receive = driver.0.start(Op::recv(socket.lease(), Vec::with_capacity(8)));

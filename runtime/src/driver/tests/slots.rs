@@ -77,6 +77,8 @@ struct Model {
     orphaned: u64,
     cancelled: u64,
     repeated: u64,
+    /// How many operations were held or unfetched at a time, at most.
+    most: u64,
 }
 
 proptest! {
@@ -127,6 +129,9 @@ fn perform(
         waker: None,
     };
     model.ops.push(new);
+    let due = model.ops.iter().filter(|op| op.is_held || op.result.is_some()).count();
+    model.most = model.most.max(due as u64);
+    assert!(key.to_bits() & 0xffff_ffff < model.most, "free slots are used first");
 }
 
 fn act(slots: &mut Slots<Tracked>, model: &mut Model, step: Step) {
