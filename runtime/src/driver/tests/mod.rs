@@ -13,6 +13,7 @@ use super::{Choice, Driver, Kind};
 mod promises;
 mod sequences;
 mod slots;
+mod teardown;
 
 /// Counts its wake-ups. How often a waker is called is not ordered against anything.
 #[derive(Default)]
