@@ -14,6 +14,9 @@ fi
 # The libraries as users build them: the workspace above switches on what tests need of the inside.
 cargo clippy --locked -p spanwire-runtime -- -D warnings
 cargo clippy --locked -p spanwire -- -D warnings
+# Each adapter by itself.
+cargo clippy --locked -p spanwire-runtime --features futures-io -- -D warnings
+cargo clippy --locked -p spanwire-runtime --features hyper -- -D warnings
 # Without its doors the exporter must compile too.
 cargo clippy --locked -p spanwire --no-default-features -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items

@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 
 TARGETS=(x86_64-pc-windows-gnu aarch64-apple-darwin aarch64-unknown-linux-gnu)
 PACKAGES=(-p spanwire-runtime -p spanwire)
+ADAPTERS=(--features spanwire-runtime/futures-io,spanwire-runtime/hyper)
 
 # Neither cfg nor target shares its artifacts with plain builds.
 export CARGO_TARGET_DIR="${PORTABLE_TARGET_DIR:-target/portable}"
@@ -15,7 +16,7 @@ export CARGO_TARGET_DIR="${PORTABLE_TARGET_DIR:-target/portable}"
 installed=$(rustup target list --installed)
 for target in "${TARGETS[@]}"; do
     grep -qx "$target" <<<"$installed" || rustup target add "$target"
-    cargo clippy --locked "${PACKAGES[@]}" --target "$target" -- -D warnings
+    cargo clippy --locked "${PACKAGES[@]}" "${ADAPTERS[@]}" --target "$target" -- -D warnings
     echo "portable: compiles for $target"
 done
 

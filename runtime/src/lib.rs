@@ -19,6 +19,8 @@
 
 pub mod blocking;
 pub mod buf;
+#[cfg(any(feature = "futures-io", feature = "hyper"))]
+pub mod compat;
 pub mod driver;
 pub mod executor;
 pub mod fs;

@@ -19,6 +19,7 @@ fn law() -> Law {
         .chain(&["sync", "buf", "driver"])
         .chain(&["time", "blocking", "driver", "net"])
         .chain(&["driver", "blocking", "fs"])
+        .may(&["compat"], &["task", "time", "net", scan::ROOT])
         .joins(&["runtime", scan::ROOT])
 }
 
