@@ -5,9 +5,12 @@
 #[path = "support/child.rs"]
 mod child;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::hint;
+use std::io::Write;
+use std::ops::Range;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -153,39 +156,150 @@ fn a_child_does_not_ring_the_parents_worker() {
     });
 }
 
-/// The thread that forks is the worker: then the child has a worker, of sorts.
+/// The thread that forks is the worker: then the child has a worker, of sorts. Its thread ends,
+/// and by that the child.
 #[test]
-fn a_worker_that_forks_runs_nothing_more_in_the_child() {
+fn a_worker_that_forks_runs_and_drops_nothing_more_in_the_child() {
+    for choice in [Choice::Auto, Choice::Epoll] {
+        let runtime = Builder::new().io(choice).build().unwrap();
+        let parents = Parents(std::process::id());
+        let busy = runtime.spawn(async move {
+            loop {
+                parents.check();
+                spanwire_runtime::yield_now().await;
+            }
+        });
+        let parents = Parents(std::process::id());
+        let waits = runtime.spawn(async move {
+            std::future::pending::<()>().await;
+            parents.check();
+        });
+        let forks = runtime.spawn(async { fork() });
+        let child = runtime.block_on(forks).unwrap();
+        assert!(child > 0);
+        assert_eq!(child::status(child), Some(0), "the child ends by itself");
+        busy.abort();
+        waits.abort();
+        assert!(runtime.shutdown(Duration::MAX), "the parent's worker is unharmed");
+    }
+}
+
+/// The poller is shared: what a child says to it, it says for the parent.
+#[test]
+fn a_socket_that_a_child_drops_stays_registered_for_the_parent() {
     for choice in [Choice::Auto, Choice::Epoll] {
         let runtime = Builder::new().io(choice).build().unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (told, heard) = mpsc::sync_channel(1);
-        let parent = std::process::id();
-        let bystander = runtime.spawn_pinned(move || async move {
+        let task = runtime.spawn_pinned(move || async move {
             let stream = spanwire_runtime::net::TcpStream::connect(address).await.unwrap();
-            told.send(()).unwrap();
-            let (received, buf) = stream.recv(Vec::with_capacity(8)).await;
-            assert_eq!(std::process::id(), parent);
-            received.map(|_| buf)
+            let mut receive = Box::pin(stream.recv(Vec::with_capacity(8)));
+            assert!(poll(receive.as_mut()).is_pending());
+            let child = fork();
+            if child == 0 {
+                drop(receive);
+                drop(stream);
+                return Vec::new();
+            }
+            told.send(child).unwrap();
+            receive.await.1
         });
-        heard.recv().unwrap();
         let mut peer = listener.accept().unwrap().0;
-        let forks = runtime.spawn_pinned(move || async move {
-            // SAFETY: the child returns to the worker, which ends its thread, and by that itself.
-            unsafe { libc::fork() }
-        });
-        let child = runtime.block_on(forks).unwrap();
-        assert!(child > 0);
-        assert_eq!(child::status(child), Some(0), "the child ends by itself");
-        std::io::Write::write_all(&mut peer, b"still on").unwrap();
-        let received = runtime.block_on(bystander).unwrap();
-        assert_eq!(received.unwrap(), b"still on", "the parent's sockets are registered still");
+        assert_eq!(child::status(heard.recv().unwrap()), Some(0));
+        peer.write_all(b"still on").unwrap();
+        assert_eq!(runtime.block_on(task).unwrap(), b"still on");
     }
+}
+
+/// The ring's memory is not inherited, so what a child has there is its own.
+#[test]
+fn memory_that_a_child_has_where_the_ring_was_is_left_alone() {
+    let Ok(runtime) = Builder::new().io(Choice::Uring).build() else {
+        return eprintln!("SKIPPED: no io_uring here");
+    };
+    let task = runtime.spawn(async {
+        let rings = rings();
+        let child = fork();
+        if child == 0 {
+            OWN.set(Own(rings.iter().map(|ring| own(ring.clone())).collect()));
+        }
+        (child, rings.len())
+    });
+    let (child, rings) = runtime.block_on(task).unwrap();
+    assert!(rings > 0, "the ring's memory is not known by its name any more");
+    assert_eq!(child::status(child), Some(0));
 }
 
 fn runtime() -> Runtime {
     Builder::new().io(Choice::from_env().unwrap()).build().unwrap()
+}
+
+/// Forks a worker, from inside of a task. The child returns to the worker.
+fn fork() -> libc::pid_t {
+    // SAFETY: what the child touches on its way is what these tests are about.
+    unsafe { libc::fork() }
+}
+
+/// Ends a child in which it is used or dropped.
+struct Parents(u32);
+
+impl Parents {
+    fn check(&self) {
+        if std::process::id() != self.0 {
+            // SAFETY: ends the child, and says that something went wrong.
+            unsafe { libc::_exit(1) };
+        }
+    }
+}
+
+impl Drop for Parents {
+    fn drop(&mut self) {
+        self.check();
+    }
+}
+
+/// Where this process has rings.
+fn rings() -> Vec<Range<usize>> {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let ring = |line: &&str| line.ends_with("anon_inode:[io_uring]");
+    let range = |line: &str| {
+        let (start, end) = line.split_once(' ')?.0.split_once('-')?;
+        let number = |text| usize::from_str_radix(text, 16).ok();
+        Some(number(start)?..number(end)?)
+    };
+    maps.lines().filter(ring).filter_map(range).collect()
+}
+
+/// Puts memory where there is none.
+fn own(place: Range<usize>) -> Range<usize> {
+    let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+    let (start, access) = (place.start as *mut libc::c_void, libc::PROT_READ);
+    // SAFETY: a mapping that takes nobody's place.
+    let mapped = unsafe { libc::mmap(start, place.len(), access, kind, -1, 0) };
+    assert_eq!(mapped, start, "something is there in the child");
+    place
+}
+
+/// What a child has mapped. It is looked at when the thread ends, after all else.
+#[derive(Default)]
+struct Own(Vec<Range<usize>>);
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        // SAFETY: touches nothing; it fails where nothing is mapped.
+        let is_there = |place: &Range<usize>| unsafe {
+            libc::msync(place.start as *mut libc::c_void, place.len(), libc::MS_ASYNC) == 0
+        };
+        if !self.0.iter().all(is_there) {
+            // SAFETY: ends the child, and says that something went wrong.
+            unsafe { libc::_exit(1) };
+        }
+    }
+}
+
+thread_local! {
+    static OWN: Cell<Own> = const { Cell::new(Own(Vec::new())) };
 }
 
 /// Chunks so small that most appends touch what is shared.
