@@ -312,7 +312,7 @@ fn small() -> Config {
 
 /// What a hammering thread does, again and again.
 fn strike(hammer: usize, handle: &Handle, pipe: &Pipe, waker: &Mutex<Option<Waker>>) {
-    match hammer % 4 {
+    match hammer {
         0 => drop(handle.spawn(async {})),
         1 => drop(handle.spawn_blocking(|| hint::black_box(1))),
         2 => drop(pipe.append(Tag::new(0, 0), |cursor| cursor.put_slice(&[1; 1000]))),
@@ -420,9 +420,9 @@ impl Drop for Stops<'_> {
     }
 }
 
-/// Threads that disturb: more than there are kinds of disturbance.
-const HAMMERS: usize = 8;
+/// Threads that disturb: one for each kind of disturbance.
+const HAMMERS: usize = 4;
 /// Forks under fire.
-const ROUNDS: usize = 100;
+const ROUNDS: usize = 60;
 /// Name of a worker that is looked for among the threads.
 const NAME: &str = "fork-bell";
