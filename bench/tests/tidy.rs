@@ -99,9 +99,7 @@ fn the_book_lists_every_page() {
 #[test]
 fn every_atomic_has_its_invariant_and_every_model_exists() {
     let text = read(&root().join("docs/INVARIANTS.md"));
-    let libraries =
-        |file: &PathBuf| ["runtime/src", "exporter/src"].iter().any(|s| file.starts_with(s));
-    for file in files_of(&["rs"]).into_iter().filter(libraries).filter(|file| !is_test(file)) {
+    for file in files_of(&["rs"]).into_iter().filter(|file| is_library(file)) {
         for name in atomics(&without_tests(&code(&read(&root().join(&file))))) {
             let named = text.contains(&format!("`{name}`"));
             assert!(named, "docs/INVARIANTS.md lacks `{name}` of {}", file.display());
@@ -131,6 +129,60 @@ fn every_mutation_is_explained_and_every_row_is_performed() {
     }
 }
 
+#[test]
+fn every_ordering_is_weakened_or_argued() {
+    let weakened = weakened_lines(&read(&root().join("ci/mutations.txt")));
+    let argued = argued_rows();
+    for file in files_of(&["rs"]).into_iter().filter(|file| is_library(file)) {
+        let mut function = String::new();
+        for line in without_tests(&code(&read(&root().join(&file)))).lines() {
+            function = function_of(line).unwrap_or(function);
+            let is_weakened = weakened.contains(&(file.clone(), line.trim().to_owned()));
+            if !is_strong(line) || is_weakened {
+                continue;
+            }
+            let at: PathBuf = file.iter().skip(2).collect();
+            let (name, at) = (format!("`{function}`"), format!("({})", at.display()));
+            let is_argued = argued.iter().any(|row| row.contains(&name) && row.contains(&at));
+            assert!(
+                is_argued,
+                "{}, {function}: `{}` is weakened by no row of ci/mutations.txt, and no row of \
+                 docs/INVARIANTS*.md without a name argues about {name} {at}",
+                file.display(),
+                line.trim(),
+            );
+        }
+    }
+}
+
+/// Whether `line` orders more than one word.
+fn is_strong(line: &str) -> bool {
+    ["Acquire", "Release", "AcqRel", "SeqCst"]
+        .iter()
+        .any(|strong| line.contains(&format!("Ordering::{strong}")))
+}
+
+/// The function that begins in `line`.
+fn function_of(line: &str) -> Option<String> {
+    let name =
+        line.split("fn ").nth(1)?.split(|c: char| c != '_' && !c.is_alphanumeric()).next()?;
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// The lines that `ci/mutations.txt` changes, each with its file.
+fn weakened_lines(list: &str) -> Vec<(PathBuf, String)> {
+    let mut file = PathBuf::new();
+    let mut found = Vec::new();
+    for line in list.lines() {
+        if let Some(scope) = line.strip_prefix("in ") {
+            file = scope.split(" :: ").next().unwrap_or_default().trim().into();
+        } else if let Some(old) = line.strip_prefix('-') {
+            found.push((file.clone(), old.trim().to_owned()));
+        }
+    }
+    found
+}
+
 /// The names in `ci/mutations.txt`, each with the tests that it is killed by.
 fn mutations(list: &str) -> Vec<(String, Vec<String>)> {
     let mut found: Vec<(String, Vec<String>)> = Vec::new();
@@ -148,14 +200,26 @@ fn mutations(list: &str) -> Vec<(String, Vec<String>)> {
 
 /// The rows of the tables headed "mutation" that have a name, each with its name.
 fn mutation_tables() -> Vec<(String, String)> {
+    let named = |row: String| {
+        let name = row.strip_prefix("| `")?.split('`').next()?.to_owned();
+        Some((name, row))
+    };
+    mutation_rows().into_iter().filter_map(named).collect()
+}
+
+/// The rows of the same tables that have an argument instead of a name.
+fn argued_rows() -> Vec<String> {
+    mutation_rows().into_iter().filter(|row| row.starts_with("| – |")).collect()
+}
+
+fn mutation_rows() -> Vec<String> {
     let mut rows = Vec::new();
     let is_page = |file: &PathBuf| file.to_string_lossy().starts_with("docs/INVARIANTS");
     for page in files_of(&["md"]).into_iter().filter(is_page) {
         let mut is_inside = false;
         for line in read(&root().join(page)).lines() {
             is_inside = line.starts_with("| mutation |") || is_inside && line.starts_with('|');
-            let name = line.strip_prefix("| `").and_then(|rest| rest.split('`').next());
-            rows.extend(name.filter(|_| is_inside).map(|name| (name.to_owned(), line.to_owned())));
+            rows.extend(is_inside.then(|| line.to_owned()));
         }
     }
     rows

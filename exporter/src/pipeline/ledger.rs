@@ -82,7 +82,7 @@ impl Ledger {
     }
 
     pub(crate) fn life(&self) -> Life {
-        // Ordering: Acquire pairs with `end` and `begin_stopping`: who sees an end sees the counters before it.
+        // Ordering: Acquire pairs with `end`: who sees an end sees the counts before it.
         match self.life.load(Ordering::Acquire) {
             0 => Life::Running,
             1 => Life::Stopping,
@@ -94,8 +94,8 @@ impl Ledger {
     /// From running to stopping; false if it was not running.
     pub(crate) fn begin_stopping(&self) -> bool {
         let (from, to) = (Life::Running as u8, Life::Stopping as u8);
-        // Ordering: Release pairs with `life`.
-        self.life.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed).is_ok()
+        // Ordering: Relaxed; nothing is read on account of it, and only `end` comes after it.
+        self.life.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Delivery has ended; the first end stands. Called by the exporter's thread only.
