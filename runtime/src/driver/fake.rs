@@ -49,6 +49,18 @@ enum Memory {
     None,
 }
 
+impl Held {
+    /// How many bytes may be transferred.
+    pub(super) fn length(&self) -> usize {
+        match self.memory {
+            Memory::Write(_, length) => length,
+            // SAFETY: the slot keeps the message and what it points to until the completion.
+            Memory::Read(message) => unsafe { (*message).pieces() }.iter().map(|p| p.len()).sum(),
+            Memory::None => 0,
+        }
+    }
+}
+
 impl State {
     /// Ends what is held at `index`: bytes are transferred now, and the result, cut to what
     /// there was room for, is reported by the next turn. Returns what will be reported.

@@ -181,7 +181,8 @@ fn shortened(op: &mut Op, random: &mut Random) -> Option<i32> {
                 unsafe { slice::from_raw_parts_mut(start.cast::<MaybeUninit<u8>>(), length) };
             op.socket()?.recv_with_flags(room, RECV_FLAGS)
         }
-        Op::Send(send) => {
+        // The kernel cuts no datagrams.
+        Op::Send(send) if is_stream(&send.socket) => {
             let first = send.message.pieces().first()?;
             let some = &first[..1 + random.below(first.len())];
             send.socket.send_with_flags(some, SEND_FLAGS)
@@ -193,6 +194,10 @@ fn shortened(op: &mut Op, random: &mut Random) -> Option<i32> {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
         Err(error) => error.raw_os_error().map(|errno| -errno),
     }
+}
+
+fn is_stream(socket: &socket2::Socket) -> bool {
+    socket.r#type().is_ok_and(|kind| kind == socket2::Type::STREAM)
 }
 
 /// Ends a park.

@@ -123,10 +123,7 @@ impl<T: Lent> Slot<T> {
             State::Submitted(op) | State::Waiting(op, _) => op.is_repeatable(),
             State::Free | State::Completed(..) | State::Orphaned(_) => false,
         };
-        is_wanted
-            && !self.is_cancelled
-            && self.repeats < REPEATS_MAX
-            && INTERRUPTIONS.contains(&-result)
+        is_wanted && !self.is_cancelled && self.repeats < REPEATS_MAX && is_interruption(-result)
     }
 }
 
@@ -332,9 +329,14 @@ impl<T: Lent> Slots<T> {
     }
 }
 
+/// Whether `errno` says that an operation was stopped before it did anything.
+pub(super) fn is_interruption(errno: i32) -> bool {
+    INTERRUPTIONS.contains(&errno)
+}
+
 /// How many operations may be in flight or unfetched on one worker.
 pub(super) const SLOTS_MAX: u32 = 1 << 16;
 /// How often one operation is started again before its interruption counts as its result.
 pub(super) const REPEATS_MAX: u8 = 3;
-/// Ends that say that an operation was stopped before it did anything.
+/// See [`is_interruption`].
 const INTERRUPTIONS: [i32; 3] = [errno::CANCELED, errno::INTERRUPTED, errno::WOULD_BLOCK];

@@ -11,8 +11,8 @@ use std::task::{Context, Poll, Waker};
 use socket2::SockAddr;
 
 use super::Shared;
+use super::slots::is_interruption;
 use crate::sync::unwind;
-use crate::sys::errno;
 use crate::sys::socket::{self, OwnedFd, RawFd};
 
 /// A socket and what its operations have to agree on.
@@ -119,7 +119,7 @@ impl Socket {
         {
             let mut unclaimed = self.unclaimed.borrow_mut();
             unclaimed.bytes.extend_from_slice(received);
-            let news = error.filter(|&errno| errno != errno::CANCELED);
+            let news = error.filter(|&errno| !is_interruption(errno));
             unclaimed.error = unclaimed.error.or(news);
         }
         self.wake_waiters();

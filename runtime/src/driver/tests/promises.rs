@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,7 +11,7 @@ use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 
 use bytes::Bytes;
 
-use super::{Count, Owner, fake};
+use super::{Count, fake};
 use crate::driver::InFlight;
 use crate::driver::op::Op;
 use crate::driver::slots::{REPEATS_MAX, SLOTS_MAX};
@@ -103,6 +104,48 @@ fn a_task_that_polls_often_waits_for_a_socket_once() {
     driver.turn();
     assert_eq!(count.get(), 1);
     assert!(settled.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+}
+
+#[test]
+fn an_interruption_that_an_orphan_met_is_nobodys_error() {
+    let (driver, kernel, socket) = fake();
+    for errno in [libc::ECANCELED, libc::EINTR, libc::EAGAIN] {
+        drop(driver.0.start(Op::recv(socket.lease(), Vec::with_capacity(8))));
+        kernel.borrow_mut().end(0, -errno);
+        driver.turn();
+        assert!(socket.claim(&mut Vec::with_capacity(1)).is_none());
+    }
+}
+
+/// tokio-uring 232: a descriptor was closed, and its number used again, under an operation.
+#[test]
+fn a_descriptor_stays_open_while_an_operation_has_it() {
+    let (driver, kernel, _) = fake();
+    let (ours, mut peer) = UnixStream::pair().unwrap();
+    peer.set_nonblocking(true).unwrap();
+    let socket = driver.0.adopt(socket2::Socket::from(OwnedFd::from(ours)));
+    drop(driver.0.start(Op::recv(socket.lease(), Vec::with_capacity(8))));
+    drop(socket);
+    assert_eq!(peer.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    kernel.borrow_mut().end(0, -libc::ECANCELED);
+    driver.turn();
+    assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+}
+
+/// compio 601: a length above u32::MAX was cut to its lower half.
+#[test]
+fn no_length_is_more_than_a_result_can_say() {
+    let (driver, kernel, socket) = fake();
+    let half = Bytes::from(vec![0; 1 << 29]);
+    drop(driver.0.start(Op::send(socket.lease(), vec![half; 9])));
+    drop(driver.0.start(Op::recv(socket.lease(), Vec::with_capacity(5 << 30))));
+    for held in &kernel.borrow().held {
+        assert_eq!(held.length(), 1 << 30);
+    }
+    driver.0.cancel_all();
+    kernel.borrow_mut().end(1, -libc::ECANCELED);
+    kernel.borrow_mut().end(0, -libc::ECANCELED);
+    driver.turn();
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::TcpStream;
 use crate::driver::{Choice, Driver};
 use crate::sync::doorbell::Unpark;
 
+mod accept;
 mod dropped;
 mod park;
 mod stream;

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::driver::Shared;
@@ -148,6 +148,31 @@ fn who_makes_room_in_the_queue_wakes_those_whose_results_come_in() {
             let has_ended = driver.in_flight() == receives.len();
             assert_eq!(woken.0.load(Ordering::Relaxed), has_ended);
             assert_eq!(early.await.1.unwrap(), 1);
+        });
+    });
+}
+
+/// compio 984: a poller was woken again and again for what nobody waited for.
+#[test]
+fn who_waits_is_not_woken_for_what_others_left_lying() {
+    on_each_driver(|driver| {
+        block_on(driver, async {
+            let (idle, _peer) = pair().await;
+            let (noisy, mut peer) = pair().await;
+            let mut receive = pin!(idle.recv(Vec::with_capacity(1)));
+            poll_once(receive.as_mut()).await;
+            // Room to send, unread bytes, and the end of the stream: all of it is ready for ever.
+            poll_and_drop(noisy.recv(Vec::with_capacity(1))).await;
+            peer.write_all(&[1; 100]).unwrap();
+            drop(peer);
+            assert_eq!(recv_exact(&noisy, 1).await, [1]);
+            let before = driver.counts().enters;
+            let until = Instant::now() + Duration::from_millis(30);
+            while let Some(rest) = until.checked_duration_since(Instant::now()) {
+                driver.park(Some(rest));
+            }
+            let calls = driver.counts().enters - before;
+            assert!(calls < 10, "{calls} calls while nothing happened");
         });
     });
 }
