@@ -381,6 +381,7 @@ struct Head {
 
 impl Head {
     /// After `count` items were popped.
+    #[inline]
     fn past(self, count: u32) -> Self {
         let real = self.real.wrapping_add(count);
         let steal = if self.steal == self.real { real } else { self.steal };
@@ -389,12 +390,14 @@ impl Head {
 }
 
 impl From<u64> for Head {
+    #[inline]
     fn from(word: u64) -> Self {
         Self { steal: (word >> u32::BITS) as u32, real: word as u32 }
     }
 }
 
 impl From<Head> for u64 {
+    #[inline]
     fn from(head: Head) -> Self {
         Self::from(head.steal) << u32::BITS | Self::from(head.real)
     }
@@ -429,6 +432,7 @@ impl<T> Ring<T> {
     }
 
     /// A thief's view: the tail is not older than the head.
+    #[inline]
     fn look(&self) -> (Head, u32) {
         // Ordering: Acquire pairs with the Release in `Local::move_head`: no tail that lies behind
         // this head is read next. What a thief moved carries on the owner's Release, because
@@ -439,6 +443,7 @@ impl<T> Ring<T> {
     }
 
     /// Fills the slot at `position`. Only the owner calls this, within the room that it has seen.
+    #[inline]
     fn write(&self, position: u32, item: T) {
         self.slots[slot(position)].with_mut(|slot| {
             // SAFETY: the owner has seen that `steal` is less than a lap behind, so whoever had
@@ -453,6 +458,7 @@ impl<T> Ring<T> {
     ///
     /// - The slot was written, and the write happened before this call.
     /// - The caller moved `real` past the position, and takes each item once.
+    #[inline]
     unsafe fn read(&self, position: u32) -> T {
         // SAFETY: written and ours, by the caller's promise.
         self.slots[slot(position)].with(|slot| unsafe { (*slot).assume_init_read() })
@@ -460,11 +466,13 @@ impl<T> Ring<T> {
 }
 
 /// The slot of a position.
+#[inline]
 fn slot(position: u32) -> usize {
     position as usize % QUEUE_SLOTS
 }
 
 /// How far `to` is ahead of `from`.
+#[inline]
 fn distance(from: u32, to: u32) -> usize {
     to.wrapping_sub(from) as usize
 }
