@@ -55,7 +55,7 @@ mod uring;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Choice {
-    /// io_uring where it works, else epoll.
+    /// io_uring where it works, else epoll. Other systems than Linux have the latter only.
     #[default]
     Auto,
     /// io_uring, or an error.
@@ -120,7 +120,7 @@ impl std::error::Error for UnknownChoice {}
 pub enum Kind {
     /// io_uring.
     Uring,
-    /// epoll through mio.
+    /// epoll through mio; on other systems than Linux, what mio uses there (kqueue, AFD).
     Epoll,
 }
 

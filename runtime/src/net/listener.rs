@@ -10,6 +10,7 @@ use super::stream::{self, Stream};
 use crate::driver::Shared;
 use crate::driver::op::Op;
 use crate::driver::socket::{Connection, Socket};
+use crate::sys::socket::share_with_the_past;
 
 /// A socket that listens, of any family.
 pub(super) struct Listener {
@@ -21,7 +22,7 @@ impl Listener {
     pub(super) fn bind(addr: &SockAddr, backlog: u32, is_reused: bool) -> io::Result<Self> {
         let socket = Shared::current()?.socket(addr)?;
         if is_reused {
-            socket.set_reuse_address(true)?;
+            share_with_the_past(&socket)?;
         }
         socket.bind(addr)?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;

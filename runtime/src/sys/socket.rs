@@ -9,6 +9,7 @@ use socket2::Socket;
 use self::native::Watched;
 pub use self::native::{
     NO_FD, OwnedFd, PEEK_FLAGS, RECV_FLAGS, RawFd, SEND_FLAGS, forget, keepalive_times, raw,
+    share_with_the_past,
 };
 
 /// A poller's watch of a socket, in both directions, until [`end`](Self::end).
@@ -66,6 +67,15 @@ mod native {
     #[must_use]
     pub fn raw(socket: &impl AsRawFd) -> RawFd {
         socket.as_raw_fd()
+    }
+
+    /// Lets `socket` be bound where connections of a former listener linger.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub fn share_with_the_past(socket: &Socket) -> io::Result<()> {
+        socket.set_reuse_address(true)
     }
 
     /// Does not close what is closed already.
@@ -130,6 +140,16 @@ mod native {
     #[must_use]
     pub fn raw(socket: &impl AsRawSocket) -> RawFd {
         socket.as_raw_socket()
+    }
+
+    /// Does nothing: what lingers is in nobody's way here, and the option of that name lets two
+    /// sockets listen at one address ("Using SO_REUSEADDR and SO_EXCLUSIVEADDRUSE").
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn share_with_the_past(_socket: &Socket) -> io::Result<()> {
+        Ok(())
     }
 
     /// Does not close what is closed already.
