@@ -52,6 +52,20 @@ mod tests;
 mod uring;
 
 /// Which driver to use.
+///
+/// # Examples
+///
+/// ```
+/// use spanwire_runtime::Builder;
+/// use spanwire_runtime::driver::{Choice, Kind};
+///
+/// let runtime = Builder::new().io(Choice::Auto).build()?;
+/// match &runtime.driver().reason {
+///     None => assert_eq!(runtime.driver().kind, Kind::Uring),
+///     Some(why) => println!("epoll, because of {why}"),
+/// }
+/// # Ok::<(), spanwire_runtime::BuildError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Choice {

@@ -11,6 +11,17 @@ use crate::blocking::spawn_blocking;
 ///
 /// # Errors
 /// If the name is unknown, no resolver answers, or this thread is no worker.
+///
+/// # Examples
+///
+/// ```
+/// use spanwire_runtime::{Builder, net};
+///
+/// let runtime = Builder::new().build()?;
+/// let found = runtime.spawn_pinned(|| net::resolve("[::1]", 4318));
+/// assert_eq!(runtime.block_on(found)??, ["[::1]:4318".parse()?]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Some(ip) = literal(host) {
         return Ok(vec![SocketAddr::new(ip, port)]);

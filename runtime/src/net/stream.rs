@@ -21,6 +21,29 @@ use crate::sys::socket::PEEK_FLAGS;
 /// Dropping it closes the connection once no operation is in flight any more. One send and one
 /// receive may be in flight at the same time; the order of two sends, or of two receives, that
 /// are in flight together is unspecified.
+///
+/// # Examples
+///
+/// What works on any stream takes this one:
+///
+/// ```
+/// use spanwire_runtime::{Builder, net};
+///
+/// async fn greet(stream: net::Stream) -> std::io::Result<()> {
+///     stream.send_all(vec!["hello".into()]).await?;
+///     stream.close().await
+/// }
+///
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let addr = listener.local_addr()?;
+/// let runtime = Builder::new().build()?;
+/// let greeted = runtime.spawn_pinned(move || async move {
+///     greet(net::TcpStream::connect(addr).await?.into()).await
+/// });
+/// assert_eq!(std::io::read_to_string(listener.accept()?.0)?, "hello");
+/// runtime.block_on(greeted)??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Stream {
     pub(super) socket: Rc<Socket>,
 }

@@ -5,6 +5,18 @@ use std::fmt;
 use crate::sync::shim::limits::CHUNK_GRAIN;
 
 /// Sizes of a pipe.
+///
+/// # Examples
+///
+/// ```
+/// use spanwire_runtime::pipe::Config;
+///
+/// let mut config = Config::default();
+/// config.chunks = 64;
+/// assert!(config.check().is_ok());
+/// config.chunks = 1;
+/// assert!(config.check().unwrap_err().to_string().contains("chunks"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {

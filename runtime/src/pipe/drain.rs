@@ -30,6 +30,27 @@ pub struct Run {
 /// It can be moved to its worker, and used there. Records of one thread come out in the order
 /// they went in, over all takes; records of different threads in any order. In a forked child
 /// there is nothing to take: what was in the pipe is the parent's to deliver.
+///
+/// # Examples
+///
+/// A task that waits for records, and a thread that appends one:
+///
+/// ```
+/// use spanwire_runtime::Builder;
+/// use spanwire_runtime::pipe::{Config, Pipe, Tag, Want};
+///
+/// let runtime = Builder::new().build()?;
+/// let (pipe, mut drainer) = Pipe::new(Config::default(), runtime.doorbell());
+/// let taken = runtime.spawn_pinned(move || async move {
+///     drainer.readable(Want::First).await;
+///     let mut runs = Vec::new();
+///     drainer.take_all(&mut runs);
+///     runs.iter().map(|run| run.records).sum::<u32>()
+/// });
+/// pipe.append(Tag::new(0, 0), |cursor| cursor.put_slice(b"record")).unwrap();
+/// assert_eq!(runtime.block_on(taken)?, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Drainer {
     shared: Arc<Shared>,
     /// Chunks that were sealed and taken; they go back to the pool when no slice refers to

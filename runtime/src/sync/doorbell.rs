@@ -52,7 +52,8 @@ pub enum Bed {
     Driver,
 }
 
-/// Wakes one worker from any thread.
+/// Wakes one worker from any thread. A [`Pipe`](crate::pipe::Pipe) rings that of the worker that
+/// drains it: [`Runtime::doorbell`](crate::Runtime::doorbell).
 pub struct Doorbell {
     word: AtomicU32,
     futex: Futex,
