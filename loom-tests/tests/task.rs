@@ -17,7 +17,7 @@ use loom::thread;
 
 use spanwire_runtime::executor::Mailbox;
 use spanwire_runtime::sync::shim::Mutex;
-use spanwire_runtime::task::schedule::{self, Owner, Runnable, Schedule, TaskRef};
+use spanwire_runtime::task::schedule::{self, Owner, Place, Runnable, Schedule, TaskRef};
 use spanwire_runtime::task::{JoinError, JoinHandle};
 
 /// Two threads announce something each, and wake the same task at the same time, while the
@@ -67,16 +67,15 @@ fn a_wake_during_a_poll_is_another_poll() {
         let mut join = worker.spawn(poll_fn(move |context| {
             if std::mem::take(&mut first) {
                 give.give(context);
-                // The next poll will run together with the wake from elsewhere.
-                context.waker().wake_by_ref();
                 return Poll::Pending;
             }
             let seen = seen.load(Ordering::Relaxed);
             if seen { Poll::Ready(()) } else { Poll::Pending }
         }));
         worker.turn();
-        assert!(!worker.shared.0.is_empty(), "a wake from inside the poll is lost");
         let waker = handover.take();
+        // The next poll will run together with the wake from elsewhere.
+        waker.wake_by_ref();
         let thread = thread::spawn(move || {
             announced.store(true, Ordering::Relaxed);
             waker.wake_by_ref();
@@ -98,8 +97,10 @@ fn an_abort_against_completion_has_one_outcome() {
         let drops = Arc::new(AtomicUsize::new(0));
         let output = Tracked(Arc::clone(&drops));
         let join = worker.spawn(async move { output });
+        let gate = worker.gate.clone();
         let thread = thread::spawn(move || {
             join.abort();
+            gate.pass();
             join
         });
         worker.turn();
@@ -231,6 +232,105 @@ fn a_shutdown_against_a_wake_drops_the_future_on_the_worker() {
     });
 }
 
+/// Two workers share a task: one has it in its list and ends, the other has it in its queue and
+/// runs it. Its future is dropped once, by one of them, and polled no more after that.
+#[test]
+fn a_shutdown_against_a_run_elsewhere_drops_the_future_once() {
+    model(|| {
+        let worker = Worker::new();
+        let drops = Arc::new(AtomicUsize::new(0));
+        let (handover, held) = (Handover::default(), Tracked(Arc::clone(&drops)));
+        let give = handover.clone();
+        let mut join = worker.spawn(poll_fn(move |context| {
+            let _held = &held;
+            give.give(context);
+            Poll::<()>::Pending
+        }));
+        worker.turn();
+        handover.take().wake();
+        let mut queue = VecDeque::new();
+        worker.shared.0.take_into(&mut queue);
+        let shared = Arc::clone(&worker.shared);
+        let thread = thread::spawn(move || {
+            let other = Owned::elsewhere(shared);
+            queue.into_iter().for_each(|task| task.run(&other));
+        });
+        worker.shut_down();
+        thread.join().unwrap();
+        handover.clear();
+        assert_eq!(count(&drops), 1);
+        assert!(matches!(poll(&mut join), Poll::Ready(Err(JoinError::Aborted))));
+    });
+}
+
+/// A task that wakes itself stays its runner's while it is queued. It is woken from elsewhere
+/// meanwhile, and sees what was announced.
+#[test]
+fn a_wake_against_a_yield_is_not_lost() {
+    model(|| {
+        let worker = Worker::new();
+        let announced = Arc::new(AtomicBool::new(false));
+        let drops = Arc::new(AtomicUsize::new(0));
+        let (handover, held) = (Handover::default(), Home(Tracked(Arc::clone(&drops))));
+        let (give, seen) = (handover.clone(), Arc::clone(&announced));
+        let mut polls = 0;
+        let mut join = worker.spawn(poll_fn(move |context| {
+            let _held = &held;
+            give.give(context);
+            polls += 1;
+            if polls < 3 {
+                context.waker().wake_by_ref();
+            }
+            if seen.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }
+        }));
+        worker.turn();
+        let waker = handover.take();
+        let gate = worker.gate.clone();
+        let waking = thread::spawn(move || {
+            announced.store(true, Ordering::Relaxed);
+            waker.wake();
+            gate.pass();
+        });
+        worker.turn();
+        waking.join().unwrap();
+        worker.drain();
+        assert!(matches!(poll(&mut join), Poll::Ready(Ok(()))), "a wake was lost");
+        assert_eq!(count(&drops), 1);
+        handover.clear();
+    });
+}
+
+/// The same with an abort, while the task is queued by its runner or polled.
+#[test]
+fn an_abort_against_a_yield_ends_the_task() {
+    model(|| {
+        let worker = Worker::new();
+        let drops = Arc::new(AtomicUsize::new(0));
+        let held = Home(Tracked(Arc::clone(&drops)));
+        let mut polls = 0;
+        let join = worker.spawn(poll_fn(move |context| {
+            let _held = &held;
+            polls += 1;
+            if polls < 3 {
+                context.waker().wake_by_ref();
+            }
+            Poll::<()>::Pending
+        }));
+        worker.turn();
+        let gate = worker.gate.clone();
+        let aborting = thread::spawn(move || {
+            join.abort();
+            gate.pass();
+            join
+        });
+        worker.turn();
+        let mut join = aborting.join().unwrap();
+        worker.drain();
+        assert_eq!(count(&drops), 1);
+        assert!(matches!(poll(&mut join), Poll::Ready(Err(JoinError::Aborted))));
+    });
+}
+
 /// A new task is pushed while the worker closes its mailbox: it is dropped once, by whoever
 /// has it.
 #[test]
@@ -241,9 +341,10 @@ fn a_shutdown_against_a_spawn_leaves_no_task_behind() {
         let held = Tracked(Arc::clone(&drops));
         let shared = Arc::clone(&worker.shared);
         let thread = thread::spawn(move || {
-            let (task, join) = schedule::spawn(async move { drop(held) }, Arc::clone(&shared));
+            let (task, join) =
+                schedule::spawn(async move { drop(held) }, Arc::clone(&shared), HERE);
             if let Err(task) = shared.0.push(task) {
-                task.shut_down(&Owned::default());
+                task.shut_down(&Owned::new(shared));
             }
             join
         });
@@ -290,6 +391,28 @@ fn the_last_of_many_references_frees_the_task() {
     });
 }
 
+/// A join handle that left a waker is dropped while the task completes: if the worker comes last it
+/// frees the cell without another transition, after the handle's last access.
+#[test]
+fn a_detached_task_is_freed_by_whoever_is_last() {
+    model(|| {
+        let worker = Worker::new();
+        let drops = Arc::new(AtomicUsize::new(0));
+        let output = Tracked(Arc::clone(&drops));
+        let mut join = worker.spawn(async move { output });
+        let (waker, _rings) = bell();
+        assert!(poll_with(&mut join, &waker).is_pending());
+        let gate = worker.gate.clone();
+        let thread = thread::spawn(move || {
+            drop(join);
+            gate.pass();
+        });
+        worker.turn();
+        thread.join().unwrap();
+        assert_eq!(count(&drops), 1);
+    });
+}
+
 /// The join handle takes the output and lets go of the cell while the worker does the same:
 /// whichever frees it comes after the other's last access.
 #[test]
@@ -319,29 +442,72 @@ impl Schedule for Scheduler {
 }
 
 /// A worker's own side: the tasks that it has to drop.
-#[derive(Default)]
-struct Owned(RefCell<Vec<Option<TaskRef>>>);
+struct Owned {
+    tasks: RefCell<Vec<Option<TaskRef>>>,
+    shared: Arc<Scheduler>,
+    /// A task of the model was listed by the other worker, which has emptied its list.
+    elsewhere: bool,
+}
 
-impl Owner for Owned {
-    fn adopt(&self, task: TaskRef) -> u32 {
-        self.0.borrow_mut().push(Some(task));
-        self.0.borrow().len() as u32 - 1
+impl Owned {
+    fn new(shared: Arc<Scheduler>) -> Self {
+        Self { tasks: RefCell::default(), shared, elsewhere: false }
     }
 
-    fn release(&self, place: u32) -> Option<TaskRef> {
-        self.0.borrow_mut()[place as usize].take()
+    /// Of a worker that has nothing in its list.
+    fn elsewhere(shared: Arc<Scheduler>) -> Self {
+        Self { elsewhere: true, ..Self::new(shared) }
+    }
+
+    fn take(&self, index: usize) -> Option<TaskRef> {
+        self.tasks.borrow_mut()[index].take()
     }
 }
+
+impl Owner for Owned {
+    fn adopt(&self, task: TaskRef) -> Place {
+        self.tasks.borrow_mut().push(Some(task));
+        Place { worker: 0, index: self.tasks.borrow().len() as u32 - 1 }
+    }
+
+    fn release(&self, _home: schedule::Home, place: Place) -> Option<TaskRef> {
+        if self.elsewhere { None } else { self.take(place.index as usize) }
+    }
+
+    fn requeue(&self, task: Runnable) {
+        self.shared.schedule(task);
+    }
+}
+
+const HERE: schedule::Home = schedule::Home::worker(0);
 
 /// The worker: the main thread of a model.
 struct Worker {
     shared: Arc<Scheduler>,
     owned: Owned,
+    gate: Gate,
+}
+
+/// Makes loom try both orders of a turn and of what another thread does.
+///
+/// The start of a task is a load. loom remembers the last access of an atomic only, and so
+/// forgets that load once the other thread has loaded the state too: it would never run the
+/// other thread before the load. Read-modify-writes of a common word it does not forget; relaxed
+/// ones order nothing else.
+#[derive(Clone)]
+struct Gate(Arc<AtomicUsize>);
+
+impl Gate {
+    fn pass(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Worker {
     fn new() -> Self {
-        Self { shared: Arc::new(Scheduler::default()), owned: Owned::default() }
+        let shared = Arc::new(Scheduler::default());
+        let gate = Gate(Arc::new(AtomicUsize::new(0)));
+        Self { owned: Owned::new(Arc::clone(&shared)), shared, gate }
     }
 
     fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
@@ -349,7 +515,7 @@ impl Worker {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let (task, join) = schedule::spawn(future, Arc::clone(&self.shared));
+        let (task, join) = schedule::spawn(future, Arc::clone(&self.shared), HERE);
         self.shared.schedule(task);
         join
     }
@@ -358,6 +524,7 @@ impl Worker {
     fn turn(&self) {
         let mut queue = VecDeque::new();
         self.shared.0.take_into(&mut queue);
+        self.gate.pass();
         queue.into_iter().for_each(|task| task.run(&self.owned));
     }
 
@@ -373,9 +540,9 @@ impl Worker {
         for task in self.shared.0.close() {
             task.shut_down(&self.owned);
         }
-        let places = self.owned.0.borrow().len();
+        let places = self.owned.tasks.borrow().len();
         for place in 0..places {
-            if let Some(task) = self.owned.release(place as u32) {
+            if let Some(task) = self.owned.take(place) {
                 task.shut_down(&self.owned);
             }
         }

@@ -22,13 +22,19 @@ pub mod buf;
 #[cfg(any(feature = "futures-io", feature = "hyper"))]
 pub mod compat;
 pub mod driver;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod executor;
+#[cfg(not(feature = "internals"))]
+mod executor;
 pub mod fs;
 pub mod net;
 pub mod pipe;
 mod runtime;
-pub use self::executor::yield_now;
-pub use self::runtime::{BuildError, Builder, Handle, Runtime, spawn, spawn_pinned};
+pub use self::executor::{YieldNow, consume_budget, yield_now};
+pub use self::runtime::{
+    BuildError, Builder, Handle, Runtime, Stats, WorkerStats, spawn, spawn_pinned,
+};
 pub use self::sync::doorbell::Doorbell;
 pub use self::sys::fork::Origin;
 #[cfg(feature = "internals")]

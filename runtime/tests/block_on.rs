@@ -77,9 +77,9 @@ fn on_a_worker_it_panics_instead_of_waiting_for_itself() {
     let runtime = Arc::new(runtime());
     let inner = Arc::clone(&runtime);
     let task = runtime.spawn(async move { inner.block_on(async {}) });
-    let Err(JoinError::Panicked(payload)) = runtime.block_on(task) else {
+    let Err(JoinError::Panicked(panic)) = runtime.block_on(task) else {
         panic!("did not panic");
     };
-    let text = payload.downcast_ref::<&str>().unwrap();
+    let text = panic.message().unwrap();
     assert!(text.contains("block_on was called on a worker"), "{text}");
 }

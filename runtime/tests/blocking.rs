@@ -46,8 +46,8 @@ fn a_panic_is_an_error_with_its_payload() {
     let runtime = runtime();
     let call = runtime.handle().spawn_blocking(|| std::panic::panic_any(5_u8));
     let result: Result<(), _> = runtime.block_on(call);
-    let Err(BlockingError::Panicked(payload)) = result else { panic!("not a panic") };
-    assert_eq!(*payload.downcast::<u8>().unwrap(), 5);
+    let Err(BlockingError::Panicked(panic)) = result else { panic!("not a panic") };
+    assert_eq!(*panic.into_inner().downcast::<u8>().unwrap(), 5);
 }
 
 #[test]

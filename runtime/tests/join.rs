@@ -3,6 +3,7 @@
 #[path = "support/probe.rs"]
 mod probe;
 
+use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -191,9 +192,20 @@ fn a_handle_goes_wherever_its_output_may_go() {
 #[test]
 fn errors_say_what_happened() {
     assert_eq!(JoinError::Aborted.to_string(), "the task was aborted, or its runtime shut down");
-    assert_eq!(JoinError::Panicked(Box::new("no")).to_string(), "the task panicked: no");
-    let text = JoinError::Panicked(Box::new(String::from("no"))).to_string();
-    assert_eq!(text, "the task panicked: no");
+    let panicked = |payload: Box<dyn Any + Send>| JoinError::Panicked(payload.into()).to_string();
+    assert_eq!(panicked(Box::new("no")), "the task panicked: no");
+    assert_eq!(panicked(Box::new(String::from("no"))), "the task panicked: no");
+    assert_eq!(panicked(Box::new(7)), "the task panicked: something that is not text");
+}
+
+#[test]
+fn an_error_tells_its_kind_and_gives_the_panic_out() {
+    assert!(JoinError::Aborted.is_aborted() && !JoinError::Aborted.is_panic());
+    assert!(JoinError::Aborted.into_panic().unwrap_err().is_aborted());
+    let payload: Box<dyn Any + Send> = Box::new(5_u8);
+    let panicked = JoinError::Panicked(payload.into());
+    assert!(panicked.is_panic() && !panicked.is_aborted());
+    assert_eq!(panicked.into_panic().unwrap().downcast_ref(), Some(&5_u8));
 }
 
 /// A waker that counts.

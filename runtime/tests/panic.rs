@@ -19,10 +19,10 @@ fn a_panic_comes_out_of_the_handle_with_its_payload() {
     quiet_panics();
     let runtime = runtime();
     let task = runtime.spawn(async { panic_any(42_u64) });
-    let Err(JoinError::Panicked(payload)) = runtime.block_on(task) else {
+    let Err(JoinError::Panicked(panic)) = runtime.block_on(task) else {
         panic!("not reported as a panic");
     };
-    assert_eq!(*payload.downcast::<u64>().unwrap(), 42);
+    assert_eq!(*panic.into_inner().downcast::<u64>().unwrap(), 42);
 }
 
 #[test]

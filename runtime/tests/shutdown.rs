@@ -131,12 +131,12 @@ fn shutting_down_on_the_own_worker_waits_for_nothing() {
 #[test]
 fn what_the_start_hook_returned_lives_as_long_as_the_thread() {
     let drops = Drops::default();
-    let token = drops.token();
+    let on_thread = drops.clone();
     let (started, has_started) = mpsc::channel();
     let runtime = Builder::new()
         .on_thread_start(move || {
             started.send(thread::current().id()).unwrap();
-            token
+            on_thread.token()
         })
         .build()
         .unwrap();

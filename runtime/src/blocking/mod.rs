@@ -6,7 +6,6 @@
 
 mod pool;
 
-use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -19,7 +18,7 @@ use std::task::{Context, Poll, Waker};
 use self::pool::Refusal;
 pub(crate) use self::pool::{Pool, SharedPool};
 use crate::sync::shim::Mutex;
-use crate::sync::unwind;
+use crate::sync::unwind::{self, Panic, Payload};
 use crate::sys::fork::Origin;
 
 /// Runs `call` on a thread that may block, and returns its result.
@@ -60,7 +59,7 @@ where
     let slot = Arc::new(Mutex::new(Slot::Running(None)));
     let promise = Promise(Arc::clone(&slot));
     let job = Box::new(move || {
-        let result = unwind::catch(call).map_err(BlockingError::Panicked);
+        let result = unwind::catch(call).map_err(|payload| BlockingError::Panicked(payload.into()));
         promise.keep(result);
     });
     // A job that is refused is dropped with its promise; the reason comes second and stays.
@@ -83,7 +82,7 @@ pub struct Blocking<T> {
 #[non_exhaustive]
 pub enum BlockingError {
     /// The call panicked; here is what it panicked with.
-    Panicked(Box<dyn Any + Send + 'static>),
+    Panicked(Panic),
     /// Too many calls wait already: try again later.
     Full,
     /// The runtime shut down before the call began.
@@ -94,6 +93,26 @@ pub enum BlockingError {
     Forked,
     /// The caller is not on a worker of a runtime: spawn a task that makes the call.
     NoRuntime,
+}
+
+impl BlockingError {
+    /// Whether the call panicked.
+    #[must_use]
+    pub fn is_panic(&self) -> bool {
+        matches!(self, Self::Panicked(_))
+    }
+
+    /// What the call panicked with, for [`std::panic::resume_unwind`].
+    ///
+    /// # Errors
+    ///
+    /// Gives the error back if the call did not panic.
+    pub fn into_panic(self) -> Result<Payload, Self> {
+        match self {
+            Self::Panicked(panic) => Ok(panic.into_inner()),
+            other => Err(other),
+        }
+    }
 }
 
 /// What the two ends share.
@@ -177,7 +196,10 @@ impl From<Refusal> for BlockingError {
 impl fmt::Display for BlockingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Panicked(_) => f.write_str("the blocking call panicked"),
+            Self::Panicked(panic) => {
+                let text = panic.message().unwrap_or("something that is not text");
+                write!(f, "the blocking call panicked: {text}")
+            }
             Self::Full => {
                 write!(f, "{} blocking calls wait already, try again later", pool::QUEUE_MAX)
             }

@@ -1,22 +1,14 @@
-//! Where other threads leave tasks for a worker.
+//! Where other threads leave tasks for one worker.
 
 use std::collections::VecDeque;
-use std::mem;
 
-use crate::sync::shim::Mutex;
+use crate::sync::injector::Injector;
 use crate::task::schedule::Runnable;
 
-/// Tasks from other threads, oldest first. It has no bound of its own: each task is in it at
-/// most once, so it holds at most as many as there are tasks.
+/// Pinned tasks from other threads, oldest first. It has no bound of its own: each task is in it
+/// at most once, so it holds at most as many as there are tasks.
 #[derive(Default)]
-pub struct Mailbox(Mutex<Inside>);
-
-#[derive(Default)]
-struct Inside {
-    tasks: VecDeque<Runnable>,
-    /// Set once: nobody will look in here again.
-    closed: bool,
-}
+pub struct Mailbox(Injector<Runnable>);
 
 impl Mailbox {
     /// Leaves `task`; the caller rings afterwards.
@@ -25,28 +17,31 @@ impl Mailbox {
     ///
     /// Gives the task back if the worker is gone.
     pub fn push(&self, task: Runnable) -> Result<(), Runnable> {
-        let mut inside = self.0.lock();
-        if inside.closed {
-            return Err(task);
-        }
-        inside.tasks.push_back(task);
-        Ok(())
+        self.0.push(task)
     }
 
     /// Moves everything to the end of `queue`.
+    #[inline]
     pub fn take_into(&self, queue: &mut VecDeque<Runnable>) {
-        queue.append(&mut self.0.lock().tasks);
+        if !self.is_empty() {
+            self.0.take_all(queue);
+        }
     }
 
-    /// Whether there is nothing to take.
+    /// How many tasks wait here.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is nothing to take. Who must not miss anything asks after the doorbell's
+    /// `lie_down`.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.0.lock().tasks.is_empty()
+        self.0.is_empty()
     }
 
     /// Refuses whatever comes from now on, and returns what had come before.
     pub fn close(&self) -> VecDeque<Runnable> {
-        let mut inside = self.0.lock();
-        inside.closed = true;
-        mem::take(&mut inside.tasks)
+        self.0.close()
     }
 }

@@ -1,37 +1,45 @@
-//! The executor: runs tasks on a worker thread, and knows no I/O.
+//! The executor: runs tasks on worker threads, and knows no I/O.
 //!
-//! A worker has a queue that only it touches, and a mailbox for everyone else. A wake on the
-//! worker's own thread goes to the queue and rings nobody; a wake from elsewhere goes to the
-//! mailbox, then rings the doorbell. What the worker does when it has nothing to run, and every
-//! 61 tasks in between, is up to its `Park`.
+//! A [`Pool`](pool::Pool) has some workers, and a worker two queues: one of tasks that stay
+//! there, and one that idle workers steal from. What is woken on a worker goes to its queues; from
+//! elsewhere, pinned tasks go to their worker's mailbox, and others to the injector, from which
+//! each worker takes its share. What a worker does when it has nothing to run, and every 61 tasks
+//! in between, is up to its `Park`.
+//!
+//! A worker is woken for a task only if somebody else is not about to run it: not for the task
+//! that the running one woke last, which runs next on the same worker while it is hot, and not
+//! for the first in a queue. `sync/idle.rs` says who is woken, and why no task is left behind
+//! while a worker sleeps.
 
 mod block_on;
+mod local;
 mod mailbox;
 mod owned;
+mod pool;
+mod refuse;
+mod tally;
 mod worker;
 mod yield_now;
 
-#[cfg(not(feature = "internals"))]
-pub(crate) use self::block_on::block_on;
-#[cfg(feature = "internals")]
-#[doc(hidden)]
 pub use self::block_on::block_on;
-#[cfg(feature = "internals")]
-#[doc(hidden)]
+pub(crate) use self::local::{is_worker, with_pool};
 pub use self::mailbox::Mailbox;
-pub(crate) use self::worker::{Shared, is_worker, run};
-pub use self::yield_now::{YieldNow, yield_now};
+pub use self::pool::{Pool, WORKERS_MAX};
+pub use self::tally::{Counter, Tally};
+pub use self::worker::run;
+pub use self::yield_now::{YieldNow, consume_budget, yield_now};
 
 /// How a worker looks around and how it waits.
-pub(crate) trait Park {
+pub trait Park {
     /// Looks for timers, completions and the like that are due, and wakes their tasks. Does not
     /// block.
     fn turn(&mut self);
 
     /// Waits until there may be something to do. The worker has nothing to run now; whoever
-    /// gives it something later rings its doorbell, and until then `has_work` says whether
-    /// somebody has. Returns whether it has looked around as [`turn`](Self::turn) does: not if
-    /// there was work, so that busy neighbours cannot keep timers and driver waiting for ever.
+    /// gives it something later rings its doorbell. `has_work` says whether somebody has, and is
+    /// called once, after the doorbell's `lie_down`. Returns whether it has looked around as
+    /// [`turn`](Self::turn) does: not if there was work, so that busy neighbours cannot keep
+    /// timers and driver waiting for ever.
     fn park(&mut self, has_work: &dyn Fn() -> bool) -> bool;
 }
 

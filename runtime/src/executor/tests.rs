@@ -6,23 +6,23 @@ use std::future::{pending, poll_fn};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use super::worker::{Shared, run};
-use super::{Park, yield_now};
-use crate::sync::doorbell::{Bed, Doorbell};
+use super::owned::Owned;
+use super::{Park, Pool, run, yield_now};
+use crate::sync::doorbell::Bed;
 use crate::sync::shim::Arc;
 use crate::sync::unwind;
-use crate::task::schedule::spawn;
+use crate::task::schedule::{Home, Owner, Place, Runnable, TaskRef, spawn};
 use crate::task::{JoinError, JoinHandle};
 
 /// Does one thing at each park, and stops the worker after the last.
 struct Script<'a> {
-    worker: &'a Shared,
+    worker: &'a Pool,
     parks: VecDeque<Box<dyn FnMut() + 'a>>,
     turns: usize,
 }
 
 impl<'a> Script<'a> {
-    fn new(worker: &'a Shared, parks: Vec<Box<dyn FnMut() + 'a>>) -> Self {
+    fn new(worker: &'a Pool, parks: Vec<Box<dyn FnMut() + 'a>>) -> Self {
         Self { worker, parks: parks.into(), turns: 0 }
     }
 }
@@ -41,17 +41,8 @@ impl Park for Script<'_> {
     }
 }
 
-fn worker() -> Arc<Shared> {
-    Arc::new(Shared::new(Arc::new(Doorbell::new())))
-}
-
-fn submit<F>(worker: &Arc<Shared>, future: F) -> JoinHandle<F::Output>
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    let (task, join) = spawn(future, Arc::clone(worker));
-    worker.submit(task);
-    join
+fn worker() -> Arc<Pool> {
+    Pool::new(1)
 }
 
 /// The output of a task that has ended.
@@ -65,14 +56,14 @@ fn a_worker_parks_only_when_nothing_is_left_to_run() {
     let worker = worker();
     let tasks: Vec<_> = (0..200)
         .map(|n| {
-            submit(&worker, async move {
+            Pool::spawn(&worker, async move {
                 yield_now().await;
                 n
             })
         })
         .collect();
     let mut script = Script::new(&worker, Vec::new());
-    run(&worker, &mut script);
+    run(&worker, 0, &mut script);
     assert_eq!(script.turns, 400 / 61);
     for (n, task) in tasks.into_iter().enumerate() {
         assert_eq!(output(task).unwrap(), n);
@@ -81,7 +72,7 @@ fn a_worker_parks_only_when_nothing_is_left_to_run() {
 
 #[test]
 fn a_busy_task_keeps_neither_the_driver_nor_the_mailbox_waiting() {
-    struct Turns<'a>(&'a Shared, usize, Option<Box<dyn FnOnce() + 'a>>);
+    struct Turns<'a>(&'a Pool, usize, Option<Box<dyn FnOnce() + 'a>>);
     impl Park for Turns<'_> {
         fn turn(&mut self) {
             self.1 += 1;
@@ -97,7 +88,7 @@ fn a_busy_task_keeps_neither_the_driver_nor_the_mailbox_waiting() {
         }
     }
     let worker = worker();
-    let busy = submit(&worker, async {
+    let busy = Pool::spawn(&worker, async {
         loop {
             yield_now().await;
         }
@@ -105,11 +96,11 @@ fn a_busy_task_keeps_neither_the_driver_nor_the_mailbox_waiting() {
     let late = RefCell::new(None);
     let from_elsewhere = || {
         std::thread::scope(|scope| {
-            let task = scope.spawn(|| submit(&worker, async { 5 }));
+            let task = scope.spawn(|| Pool::spawn(&worker, async { 5 }));
             *late.borrow_mut() = Some(task.join().unwrap());
         });
     };
-    run(&worker, &mut Turns(&worker, 0, Some(Box::new(from_elsewhere))));
+    run(&worker, 0, &mut Turns(&worker, 0, Some(Box::new(from_elsewhere))));
     assert_eq!(output(late.take().unwrap()).unwrap(), 5);
     let busy: Result<(), _> = output(busy);
     assert!(matches!(busy, Err(JoinError::Aborted)));
@@ -117,7 +108,7 @@ fn a_busy_task_keeps_neither_the_driver_nor_the_mailbox_waiting() {
 
 #[test]
 fn work_that_comes_at_bedtime_again_and_again_does_not_keep_the_driver_waiting() {
-    struct Disturbed<'a>(&'a Arc<Shared>, usize, usize);
+    struct Disturbed<'a>(&'a Arc<Pool>, usize, usize);
     impl Park for Disturbed<'_> {
         fn turn(&mut self) {
             self.1 += 1;
@@ -128,7 +119,7 @@ fn work_that_comes_at_bedtime_again_and_again_does_not_keep_the_driver_waiting()
                 return true;
             }
             self.2 -= 1;
-            std::thread::scope(|scope| scope.spawn(|| drop(submit(self.0, async {}))).join())
+            std::thread::scope(|scope| scope.spawn(|| drop(Pool::spawn(self.0, async {}))).join())
                 .unwrap();
             assert!(has_work());
             false
@@ -136,7 +127,7 @@ fn work_that_comes_at_bedtime_again_and_again_does_not_keep_the_driver_waiting()
     }
     let worker = worker();
     let mut park = Disturbed(&worker, 0, 2 * 61);
-    run(&worker, &mut park);
+    run(&worker, 0, &mut park);
     assert_eq!(park.1, 2);
 }
 
@@ -146,7 +137,7 @@ fn a_wake_on_the_own_thread_rings_nobody() {
     let waker = Rc::new(RefCell::new(None::<Waker>));
     let (send, held) = std::sync::mpsc::channel();
     let mut polls = 0;
-    let task = submit(
+    let task = Pool::spawn(
         &worker,
         poll_fn(move |context| {
             polls += 1;
@@ -157,11 +148,11 @@ fn a_wake_on_the_own_thread_rings_nobody() {
     let rung = Cell::new(None);
     let wake_while_lying_down = || {
         *waker.borrow_mut() = held.try_recv().ok();
-        worker.doorbell().lie_down(Bed::Futex, false);
+        worker.doorbell(0).lie_down(Bed::Futex, false);
         waker.borrow_mut().take().unwrap().wake();
-        rung.set(Some(worker.doorbell().get_up()));
+        rung.set(Some(worker.doorbell(0).get_up()));
     };
-    run(&worker, &mut Script::new(&worker, vec![Box::new(wake_while_lying_down)]));
+    run(&worker, 0, &mut Script::new(&worker, vec![Box::new(wake_while_lying_down)]));
     assert_eq!(rung.get(), Some(false));
     assert!(output(task).is_ok());
 }
@@ -170,7 +161,7 @@ fn a_wake_on_the_own_thread_rings_nobody() {
 fn a_wake_from_elsewhere_rings() {
     let worker = worker();
     let (send, held) = std::sync::mpsc::channel::<Waker>();
-    let task = submit(
+    let task = Pool::spawn(
         &worker,
         poll_fn(move |context| {
             send.send(context.waker().clone()).unwrap();
@@ -180,11 +171,11 @@ fn a_wake_from_elsewhere_rings() {
     let rung = Cell::new(None);
     let wake_elsewhere = || {
         let waker = held.try_recv().unwrap();
-        worker.doorbell().lie_down(Bed::Futex, false);
+        worker.doorbell(0).lie_down(Bed::Futex, false);
         std::thread::scope(|scope| scope.spawn(|| waker.wake()).join().unwrap());
-        rung.set(Some(worker.doorbell().get_up()));
+        rung.set(Some(worker.doorbell(0).get_up()));
     };
-    run(&worker, &mut Script::new(&worker, vec![Box::new(wake_elsewhere)]));
+    run(&worker, 0, &mut Script::new(&worker, vec![Box::new(wake_elsewhere)]));
     assert_eq!(rung.get(), Some(true));
     assert!(matches!(output(task), Err(JoinError::Aborted)));
 }
@@ -192,12 +183,12 @@ fn a_wake_from_elsewhere_rings() {
 #[test]
 fn if_the_worker_dies_whoever_waits_for_a_task_hears_of_it() {
     let worker = worker();
-    let waiting = submit(&worker, pending::<()>());
+    let waiting = Pool::spawn(&worker, pending::<()>());
     let die = || panic!("as planned");
-    let died = unwind::catch(|| run(&worker, &mut Script::new(&worker, vec![Box::new(die)])));
+    let died = unwind::catch(|| run(&worker, 0, &mut Script::new(&worker, vec![Box::new(die)])));
     assert!(died.is_err());
     assert!(matches!(output(waiting), Err(JoinError::Aborted)));
-    let late = submit(&worker, pending::<()>());
+    let late = Pool::spawn(&worker, pending::<()>());
     assert!(matches!(output(late), Err(JoinError::Aborted)));
     // The thread is free for another worker.
     assert!(!super::is_worker());
@@ -205,25 +196,42 @@ fn if_the_worker_dies_whoever_waits_for_a_task_hears_of_it() {
 
 #[test]
 fn places_are_used_again_and_emptied_in_any_order() {
-    use super::owned::Owned;
-    use crate::task::schedule::Owner;
-    let (worker, owned) = (worker(), Owned::default());
-    let make = || {
-        let (task, join) = spawn(pending::<()>(), Arc::clone(&worker));
-        drop(join);
-        task
-    };
+    let (worker, list) = (worker(), List::default());
+    let make = || spawn(pending::<()>(), Arc::clone(&worker), Home::worker(0)).0;
     // A task is on the list from its first pending poll on.
-    (0..4).for_each(|_| make().run(&owned));
-    let middle = owned.release(1).expect("the second is there");
-    assert!(owned.release(1).is_none());
-    assert!(owned.release(99).is_none());
-    assert_eq!(owned.adopt(middle), 1);
+    (0..4).for_each(|_| make().run(&list));
+    let middle = list.0.borrow_mut().release(1).expect("the second is there");
+    assert!(list.0.borrow_mut().release(1).is_none());
+    assert!(list.0.borrow_mut().release(99).is_none());
+    assert_eq!(list.0.borrow_mut().adopt(middle), 1);
     let mut left = 0;
-    while let Some(task) = owned.pop() {
-        task.shut_down(&owned);
+    while let Some(task) = list.pop() {
+        task.shut_down(&list);
         left += 1;
     }
     assert_eq!(left, 4);
     assert_eq!(Arc::strong_count(&worker), 1);
+}
+
+#[derive(Default)]
+struct List(RefCell<Owned>);
+
+impl List {
+    fn pop(&self) -> Option<TaskRef> {
+        self.0.borrow_mut().pop()
+    }
+}
+
+impl Owner for List {
+    fn adopt(&self, task: TaskRef) -> Place {
+        Place { worker: 0, index: self.0.borrow_mut().adopt(task) }
+    }
+
+    fn release(&self, _home: Home, place: Place) -> Option<TaskRef> {
+        self.0.borrow_mut().release(place.index)
+    }
+
+    fn requeue(&self, _task: Runnable) {
+        unreachable!("nobody wakes it");
+    }
 }

@@ -1,8 +1,10 @@
 //! Letting the others run.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+
+use crate::sync::budget;
 
 /// Lets every other task that is ready run first.
 ///
@@ -46,4 +48,34 @@ impl Future for YieldNow {
         context.waker().wake_by_ref();
         Poll::Pending
     }
+}
+
+/// Lets the others run if this task has done enough: a unit of the task's budget is spent, and when
+/// all 128 of a poll are, this yields. For loops that never wait for anything.
+///
+/// Sockets, timers and join handles that are ready spend units by themselves. Off a worker there
+/// are no others, and no limit.
+///
+/// # Examples
+///
+/// ```
+/// let runtime = spanwire_runtime::Builder::new().build()?;
+/// let sum = runtime.spawn(async {
+///     let mut sum = 0;
+///     for n in 0..100_000_u64 {
+///         sum += n;
+///         spanwire_runtime::consume_budget().await;
+///     }
+///     sum
+/// });
+/// assert_eq!(runtime.block_on(sum)?, 4_999_950_000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub async fn consume_budget() {
+    poll_fn(|context| {
+        ready!(budget::proceed(context));
+        budget::spend();
+        Poll::Ready(())
+    })
+    .await;
 }

@@ -98,6 +98,13 @@ impl<T> Injector<T> {
         Some(oldest)
     }
 
+    /// Moves everything to the end of `to`.
+    pub fn take_all(&self, to: &mut VecDeque<T>) {
+        let mut inside = self.inside.lock();
+        to.append(&mut inside.items);
+        self.count(&inside);
+    }
+
     /// How many items are queued, without waiting for the lock.
     pub fn len(&self) -> usize {
         // Ordering: Acquire pairs with the Release in `count`: who sees that items were taken, sees

@@ -3,6 +3,7 @@
 //! of things a worker looks at before it sleeps, and how to live with foreign code that panics
 //! and with the host's signals.
 
+pub mod budget;
 pub mod deque;
 pub mod doorbell;
 pub mod idle;

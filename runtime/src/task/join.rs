@@ -1,15 +1,17 @@
 //! Waiting for a task's output.
 
-use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::ptr;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use super::run::TaskRef;
+use crate::sync::budget;
+use crate::sync::unwind::{Panic, Payload};
 
 /// Waits for a task's output. Dropping it detaches the task, which runs on.
 ///
@@ -17,7 +19,7 @@ use super::run::TaskRef;
 ///
 /// When polled again after it has returned the output.
 pub struct JoinHandle<T> {
-    task: TaskRef,
+    task: ManuallyDrop<TaskRef>,
     /// The output may be taken, and dropped, on the handle's thread.
     _output: PhantomData<T>,
 }
@@ -35,10 +37,40 @@ impl<T> Unpin for JoinHandle<T> {}
 #[non_exhaustive]
 pub enum JoinError {
     /// The task panicked; here is what it panicked with.
-    Panicked(Box<dyn Any + Send + 'static>),
+    Panicked(Panic),
     /// The task was aborted, or its runtime shut down; or it belongs to a parent process, from
     /// which this one was forked.
     Aborted,
+}
+
+impl JoinError {
+    pub(super) fn panicked(payload: Payload) -> Self {
+        Self::Panicked(payload.into())
+    }
+
+    /// Whether the task panicked.
+    #[must_use]
+    pub fn is_panic(&self) -> bool {
+        matches!(self, Self::Panicked(_))
+    }
+
+    /// Whether the task was aborted, or its runtime shut down or is a parent process's.
+    #[must_use]
+    pub fn is_aborted(&self) -> bool {
+        matches!(self, Self::Aborted)
+    }
+
+    /// What the task panicked with, for [`std::panic::resume_unwind`].
+    ///
+    /// # Errors
+    ///
+    /// Gives the error back if the task did not panic.
+    pub fn into_panic(self) -> Result<Payload, Self> {
+        match self {
+            Self::Panicked(panic) => Ok(panic.into_inner()),
+            Self::Aborted => Err(self),
+        }
+    }
 }
 
 impl<T> JoinHandle<T> {
@@ -47,7 +79,7 @@ impl<T> JoinHandle<T> {
     /// - `task` is the reference made for the join handle of a task, and the only such;
     /// - the task's output is a `T`.
     pub(super) unsafe fn new(task: TaskRef) -> Self {
-        Self { task, _output: PhantomData }
+        Self { task: ManuallyDrop::new(task), _output: PhantomData }
     }
 
     /// Asks the task to stop: its worker drops its future. A task that has completed, or does
@@ -112,7 +144,9 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(budget::proceed(context));
         if !self.register(context.waker()) {
+            budget::spend();
             return Poll::Ready(self.take_output());
         }
         if self.is_forked() { Poll::Ready(Err(JoinError::Aborted)) } else { Poll::Pending }
@@ -121,13 +155,20 @@ impl<T> Future for JoinHandle<T> {
 
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
-        let now = self.task.header().state.drop_join();
+        // SAFETY: taken once, here.
+        let task = unsafe { ManuallyDrop::take(&mut self.task) };
+        if task.header().state.is_left_to_join() {
+            // SAFETY: the task is complete and this is the only reference: everything in the
+            // cell is the handle's.
+            return unsafe { task.free() };
+        }
+        let now = task.header().state.drop_join();
         if now.is_complete() {
             // SAFETY: the task is complete and the join handle owns the stage.
-            unsafe { (self.task.header().vtable.drop_output)(self.task.as_ptr()) };
+            unsafe { (task.header().vtable.drop_output)(task.as_ptr()) };
         }
         if !now.has_join_waker() {
-            self.task.drop_join_waker();
+            task.drop_join_waker();
         }
     }
 }
@@ -142,10 +183,8 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Aborted => f.write_str("the task was aborted, or its runtime shut down"),
-            Self::Panicked(payload) => {
-                let text = (payload.downcast_ref::<&str>().copied())
-                    .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-                    .unwrap_or("something that is not text");
+            Self::Panicked(panic) => {
+                let text = panic.message().unwrap_or("something that is not text");
                 write!(f, "the task panicked: {text}")
             }
         }

@@ -41,3 +41,4 @@ pub(crate) mod schedule;
 mod state;
 
 pub use self::join::{JoinError, JoinHandle};
+pub use crate::sync::unwind::Panic;

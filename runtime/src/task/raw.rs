@@ -1,12 +1,12 @@
 //! A task's cell, where the types of its future and its scheduler are known.
 
 use std::future::Future;
-use std::mem;
+use std::mem::{self, ManuallyDrop, MaybeUninit};
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::task::{Context, Poll};
 
-use super::header::{Header, Vtable};
+use super::header::{Header, Home, Vtable};
 use super::join::JoinError;
 use super::run::Runnable;
 use super::schedule::Schedule;
@@ -18,7 +18,8 @@ use crate::sync::unwind;
 #[repr(C)]
 struct Cell<F: Future, S> {
     header: Header,
-    scheduler: Arc<S>,
+    /// Taken out by `free`, for the scheduler to use again.
+    scheduler: ManuallyDrop<Arc<S>>,
     stage: UnsafeCell<Stage<F>>,
 }
 
@@ -33,14 +34,15 @@ enum Stage<F: Future> {
 }
 
 /// Puts a task on the heap. It has two references: the queue's and the join handle's.
-pub(super) fn allocate<F, S>(future: F, scheduler: Arc<S>) -> NonNull<Header>
+#[inline]
+pub(super) fn allocate<F, S>(future: F, scheduler: Arc<S>, home: Home) -> NonNull<Header>
 where
     F: Future,
     S: Schedule,
 {
     let cell = Box::new(Cell {
-        header: Header::new(&Cell::<F, S>::VTABLE),
-        scheduler,
+        header: Header::new(&Cell::<F, S>::VTABLE, home),
+        scheduler: ManuallyDrop::new(scheduler),
         stage: UnsafeCell::new(Stage::Future(future)),
     });
     // The pointer keeps the provenance of the whole cell.
@@ -51,6 +53,7 @@ impl<F: Future, S: Schedule> Cell<F, S> {
     const VTABLE: Vtable = Vtable {
         poll: Self::poll,
         cancel: Self::cancel,
+        forget: Self::forget,
         take_output: Self::take_output,
         drop_output: Self::drop_output,
         schedule: Self::schedule,
@@ -82,7 +85,7 @@ impl<F: Future, S: Schedule> Cell<F, S> {
             // SAFETY: as above.
             Ok(Poll::Ready(output)) => unsafe { cell.finish(Ok(output)) },
             // SAFETY: as above.
-            Err(panic) => unsafe { cell.finish(Err(JoinError::Panicked(panic))) },
+            Err(panic) => unsafe { cell.finish(Err(JoinError::panicked(panic))) },
         }
         Poll::Ready(())
     }
@@ -95,6 +98,18 @@ impl<F: Future, S: Schedule> Cell<F, S> {
         unsafe { Self::of(task).finish(Err(JoinError::Aborted)) };
     }
 
+    /// # Safety
+    ///
+    /// As for [`poll`](Self::poll).
+    unsafe fn forget(task: NonNull<Header>) {
+        // SAFETY: the caller's.
+        let cell = unsafe { Self::of(task) };
+        cell.stage.with_mut(|stage| {
+            // SAFETY: the runner alone may touch the stage. What is overwritten is leaked.
+            unsafe { stage.write(Stage::Output(Err(JoinError::Aborted))) };
+        });
+    }
+
     /// Drops the future where it lies and stores what it came to. A destructor that panics
     /// takes the place of the output.
     ///
@@ -103,14 +118,19 @@ impl<F: Future, S: Schedule> Cell<F, S> {
     /// The caller is the runner.
     unsafe fn finish(&self, output: Result<F::Output, JoinError>) {
         self.stage.with_mut(|stage| {
-            // SAFETY: the runner alone may touch the stage. Whether its destructor panics or
-            // not, the old value is gone, and is overwritten before anyone looks.
-            let dropped = unwind::catch(|| unsafe { ptr::drop_in_place(stage) });
+            // It is a future still, so nothing has to be dropped if that needs no drop.
+            let dropped = if mem::needs_drop::<F>() {
+                // SAFETY: the runner alone may touch the stage. Whether its destructor panics or
+                // not, the old value is gone, and is overwritten before anyone looks.
+                unwind::catch(|| unsafe { ptr::drop_in_place(stage) })
+            } else {
+                Ok(())
+            };
             let output = match dropped {
                 Ok(()) => output,
                 Err(panic) => {
                     unwind::quietly(|| drop(output));
-                    Err(JoinError::Panicked(panic))
+                    Err(JoinError::panicked(panic))
                 }
             };
             // SAFETY: as above.
@@ -150,12 +170,16 @@ impl<F: Future, S: Schedule> Cell<F, S> {
     /// - as for [`of`](Self::of);
     /// - the caller gives up a reference, and has set `NOTIFIED` for it.
     unsafe fn schedule(task: NonNull<Header>) {
-        // The scheduler may run and free the task at once, so its own reference has to outlive
-        // the call.
         // SAFETY: the caller's.
-        let scheduler = Arc::clone(unsafe { &Self::of(task).scheduler });
+        let scheduler = unsafe { &Self::of(task).scheduler };
         // SAFETY: the reference and the bit are the caller's to give.
-        scheduler.schedule(unsafe { Runnable::from_raw(task) });
+        let runnable = unsafe { Runnable::from_raw(task) };
+        // On a worker of the scheduler, the worker keeps it alive.
+        let Err(runnable) = S::schedule_here(Arc::as_ptr(scheduler), runnable) else { return };
+        // Elsewhere it may run and free the task at once, so its own reference has to outlive
+        // the call.
+        let scheduler = Arc::clone(scheduler);
+        scheduler.schedule(runnable);
     }
 
     /// # Safety
@@ -171,13 +195,27 @@ impl<F: Future, S: Schedule> Cell<F, S> {
     /// - `task` is a task of exactly these types;
     /// - the caller held its last reference.
     unsafe fn free(task: NonNull<Header>) {
-        // SAFETY: `allocate` made it from a box of this type, and nobody else refers to it.
-        let cell = unsafe { Box::from_raw(task.cast::<Self>().as_ptr()) };
-        // The last reference owns every field; the models check it at this access.
-        cell.stage.with_mut(|_| ());
-        cell.header.join_waker.with_mut(|_| ());
-        cell.header.place.with_mut(|_| ());
-        unwind::quietly(|| drop(cell));
+        let cell = task.cast::<Self>().as_ptr();
+        // The last reference owns every field; the models check it at these accesses.
+        // SAFETY: nobody else refers to the cell, and each part is dropped or taken once, in
+        // place: moving a large future out would copy it.
+        unsafe {
+            (*cell).header.place.with_mut(|_| ());
+            (*cell).stage.with_mut(|stage| match *stage {
+                Stage::Taken => {}
+                _ => unwind::quietly(|| ptr::drop_in_place(stage)),
+            });
+            (*cell).header.join_waker.with_mut(|waker| {
+                if let Some(waker) = (*waker).take() {
+                    unwind::quietly(|| drop(waker));
+                }
+            });
+            let scheduler = ManuallyDrop::take(&mut (*cell).scheduler);
+            ptr::drop_in_place(&raw mut (*cell).header);
+            // The box was of this type, whose layout `MaybeUninit` shares.
+            drop(Box::from_raw(cell.cast::<MaybeUninit<Self>>()));
+            S::reclaim(scheduler);
+        }
     }
 }
 

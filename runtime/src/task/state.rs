@@ -1,12 +1,16 @@
 //! The one word that says who may touch which field of a task.
 //!
 //! ```text
-//!             wake                 start              complete
-//!   idle ------------> NOTIFIED ----------> RUNNING ------------> COMPLETE
-//!    ^                    ^                    |
-//!    |   idle, not woken  |   idle, woken      |
-//!    +--------------------+--------------------+
+//!          wake                start               complete
+//!   idle --------> NOTIFIED ----------> RUNNING ------------> COMPLETE
+//!    ^                                  |  ^  |
+//!    |          idle, not woken         |  |  |  woken by itself, or idle and woken:
+//!    +----------------------------------+  +--+  its runner queues it, and stays the runner
 //! ```
+//!
+//! The right to run a task travels with its reference in a queue. A new task is `RUNNING` from
+//! its birth: whoever takes it out of the queue finds that nobody else can be its runner. The
+//! same holds for a task that yields. So neither costs a read-modify-write to start.
 //!
 //! Every transition is a read-modify-write, so all of them have one order that every thread
 //! agrees on, and a release sequence is never broken: whoever acquires a later value has
@@ -16,24 +20,29 @@ use std::process;
 
 use crate::sync::shim::atomic::{AtomicUsize, Ordering};
 
-/// Somebody polls or drops the future: a lock on the stage. Set by `start` and `claim`, cleared
-/// by `idle` and `complete`.
+/// There is a runner, who alone may touch the stage: it polls or drops the future, or its
+/// reference is in a queue, and the right to do so with it. Set by `new`, `start` and `claim`,
+/// cleared by `idle` and `complete`.
 const RUNNING: usize = 1;
 /// The output is stored, and the stage belongs to the join handle, or without one to the last
 /// reference. Never cleared.
 const COMPLETE: usize = 1 << 1;
-/// A reference to the task is in a queue, or will be put there by whoever runs it now. At most
-/// one is: who sets this bit brings the reference. Cleared by `start`.
+/// Without `RUNNING`: a reference to the task is in a queue, brought by who set this bit.
+/// With `RUNNING`: the task was woken since, and its runner polls it again. Cleared by `start`
+/// and `idle`.
 const NOTIFIED: usize = 1 << 2;
 /// The future is to be dropped instead of polled. Set by `abort` and `claim`; never cleared.
 const ABORTED: usize = 1 << 3;
+/// A worker that ends became the runner by `claim`, though a reference may be in a queue: what
+/// is in a queue is not to be run. Never cleared.
+const CLAIMED: usize = 1 << 4;
 /// The join handle exists. Cleared once, by `drop_join`.
-const JOIN_INTEREST: usize = 1 << 4;
+const JOIN_INTEREST: usize = 1 << 5;
 /// The join waker is lent to the runner. Before `COMPLETE` only the join handle changes this
 /// bit, after it only the runner.
-const JOIN_WAKER: usize = 1 << 5;
+const JOIN_WAKER: usize = 1 << 6;
 /// One reference; the count is all bits from here on.
-const REFERENCE: usize = 1 << 6;
+const REFERENCE: usize = 1 << 7;
 
 /// Above this many references the process aborts, long before the count could wrap: leaking
 /// wakers in a loop must not become a use after free.
@@ -72,21 +81,32 @@ pub(super) enum Start {
 /// What to do after a poll that was not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Idle {
-    /// Nothing; the runner's reference was given up.
+    /// Nothing; the runner's reference was given up, or is the list's now.
     Done,
-    /// Nothing else refers to the task: free it.
-    Last,
-    /// It was woken meanwhile: the runner's reference goes to the scheduler.
-    Schedule,
+    /// It was woken meanwhile: the caller is still the runner, has a reference, and queues it.
+    Requeue,
     /// It was aborted meanwhile: the caller is still the runner and drops the future.
     Cancel,
 }
 
+/// What to do after the output was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Nothing: the output is the join handle's, and the references were given up.
+    Done,
+    /// The join handle has to be woken. The references are still the caller's.
+    WakeJoin,
+    /// Nobody wants the output. The references are still the caller's.
+    Unwanted,
+    /// The same, and nobody else has a reference: the caller frees the task.
+    Alone,
+}
+
 impl State {
-    /// A task that is about to be scheduled: one reference for the queue, one for the join
-    /// handle.
+    /// A task that is about to be queued by its runner: one reference for the queue, one for
+    /// the join handle.
     pub(super) fn new() -> Self {
-        Self(AtomicUsize::new(NOTIFIED | JOIN_INTEREST | (2 * REFERENCE)))
+        Self(AtomicUsize::new(RUNNING | JOIN_INTEREST | (2 * REFERENCE)))
     }
 
     /// The word now.
@@ -129,10 +149,22 @@ impl State {
     }
 
     /// A queue hands the task to a runner, with the queue's reference.
+    #[inline]
     pub(super) fn start(&self) -> Start {
+        // Ordering: Relaxed; the runner's right came with the reference, and whatever brought that
+        // here orders it. What was announced by a wake is acquired in `start_woken`.
+        let now = Snapshot(self.0.load(Ordering::Relaxed));
+        if now.is(RUNNING) && !now.is(NOTIFIED | CLAIMED | ABORTED) {
+            // The right to run it came with the reference.
+            return Start::Poll;
+        }
+        self.start_woken()
+    }
+
+    fn start_woken(&self) -> Start {
         self.update(|now| {
-            debug_assert!(now.is(NOTIFIED), "a task was queued without being notified");
-            if now.is(COMPLETE) || now.is(RUNNING) {
+            debug_assert!(now.is(NOTIFIED | RUNNING | COMPLETE), "queued without a reason");
+            if now.is(COMPLETE | CLAIMED) {
                 (now, Start::Gone)
             } else {
                 let then = if now.is(ABORTED) { Start::Cancel } else { Start::Poll };
@@ -141,30 +173,48 @@ impl State {
         })
     }
 
-    /// The runner's poll was not ready.
-    pub(super) fn idle(&self) -> Idle {
+    /// The runner's poll was not ready. With `listed` the runner's reference has just become
+    /// that of its worker's list; else there is one there already, and the runner's is given
+    /// up.
+    pub(super) fn idle(&self, listed: bool) -> Idle {
         self.update(|now| {
             debug_assert!(now.is(RUNNING), "only the runner makes a task idle");
             if now.is(ABORTED) {
-                (now, Idle::Cancel)
+                let next = if listed { now.more_references() } else { now };
+                (next, Idle::Cancel)
             } else if now.is(NOTIFIED) {
-                (now.without(RUNNING), Idle::Schedule)
+                let next = now.without(NOTIFIED);
+                (if listed { next.more_references() } else { next }, Idle::Requeue)
             } else {
-                let last = now.references() == 1;
-                let then = if last { Idle::Last } else { Idle::Done };
-                (now.without(RUNNING).less_reference(), then)
+                let next = now.without(RUNNING);
+                (if listed { next } else { next.less_reference() }, Idle::Done)
             }
         })
     }
 
-    /// The runner has stored the output. From here on the stage is not the runner's.
-    pub(super) fn complete(&self) -> Snapshot {
-        // Ordering: Release pairs with the Acquire of `load` and of the join handle's updates,
-        // which read the output; Acquire pairs with the Release in `set_join_waker`, because
-        // the runner reads that waker next.
-        let before = Snapshot(self.0.fetch_xor(RUNNING | COMPLETE, Ordering::AcqRel));
-        debug_assert!(before.is(RUNNING) && !before.is(COMPLETE), "completed twice");
-        Snapshot(before.0 ^ (RUNNING | COMPLETE))
+    /// The runner has stored the output. From here on the stage is not the runner's, unless
+    /// the result says so. `references` are what the runner has, and gives up if it can.
+    #[inline]
+    pub(super) fn complete(&self, references: usize) -> End {
+        // Ordering: Acquire pairs with the Release of each reference that was dropped, for the
+        // caller who frees the task if its own are all that is left.
+        let now = Snapshot(self.0.load(Ordering::Acquire));
+        if !now.is(JOIN_INTEREST) && now.references() == references {
+            return End::Alone;
+        }
+        // The orderings of `update` publish the output to the join handle, and acquire the
+        // waker that `set_join_waker` published.
+        self.update(|now| {
+            debug_assert!(now.is(RUNNING) && !now.is(COMPLETE), "completed twice");
+            let next = Snapshot(now.0 ^ (RUNNING | COMPLETE));
+            if !now.is(JOIN_INTEREST) {
+                (next, End::Unwanted)
+            } else if now.is(JOIN_WAKER) {
+                (next, End::WakeJoin)
+            } else {
+                (next.less_references(references), End::Done)
+            }
+        })
     }
 
     /// Asks for the future to be dropped. True: a reference was added, and goes to the
@@ -190,7 +240,7 @@ impl State {
             } else if now.is(RUNNING) {
                 (now.with(ABORTED), false)
             } else {
-                (now.with(RUNNING | ABORTED), true)
+                (now.with(RUNNING | ABORTED | CLAIMED), true)
             }
         })
     }
@@ -213,15 +263,30 @@ impl State {
         })
     }
 
-    /// The runner has woken the join handle, after `complete`, and gives the waker back. The
-    /// result says whether there is still a join handle to give it to.
-    pub(super) fn return_join_waker(&self) -> Snapshot {
-        // Ordering: Release pairs with the Acquire in `drop_join`: the runner's reading of the
-        // waker happens before the join handle drops it. Acquire pairs with the Release there,
-        // for the opposite case: the join handle's last use is before the runner drops it.
-        let before = Snapshot(self.0.fetch_and(!JOIN_WAKER, Ordering::AcqRel));
-        debug_assert!(before.is(COMPLETE) && before.is(JOIN_WAKER));
-        before.without(JOIN_WAKER)
+    /// The runner has woken the join handle, after `complete`, and gives the waker back. True:
+    /// to the join handle, and the runner's `references` with it. False: there is none any
+    /// more, so the waker is the caller's to drop, before its references.
+    pub(super) fn return_join_waker(&self, references: usize) -> bool {
+        // The orderings of `update` make the runner's reading of the waker happen before the
+        // join handle drops it, and, in the opposite case, the join handle's last use before
+        // the runner drops it.
+        self.update(|now| {
+            debug_assert!(now.is(COMPLETE) && now.is(JOIN_WAKER));
+            let next = now.without(JOIN_WAKER);
+            if now.is(JOIN_INTEREST) {
+                (next.less_references(references), true)
+            } else {
+                (next, false)
+            }
+        })
+    }
+
+    /// Whether the join handle, which asks, is all that is left of a complete task.
+    pub(super) fn is_left_to_join(&self) -> bool {
+        // Ordering: Acquire pairs with the Release of each reference that was dropped, for the
+        // caller who frees the task.
+        let now = Snapshot(self.0.load(Ordering::Acquire));
+        now.is(COMPLETE) && now.references() == 1
     }
 
     /// The join handle goes away. The result says what it has to drop before it gives up its
@@ -251,14 +316,21 @@ impl State {
     /// One reference fewer. True: it was the last, and the caller frees the task.
     #[must_use]
     pub(super) fn drop_reference(&self) -> bool {
+        self.drop_references(1)
+    }
+
+    /// Several references fewer. True: they were the last, and the caller frees the task.
+    #[must_use]
+    pub(super) fn drop_references(&self, references: usize) -> bool {
         // Ordering: Release, so that this reference's use of the task comes before its end;
         // Acquire pairs with that of every other reference, for the caller who frees it.
-        let before = Snapshot(self.0.fetch_sub(REFERENCE, Ordering::AcqRel));
-        debug_assert!(before.references() >= 1, "a reference was dropped twice");
-        before.references() == 1
+        let before = Snapshot(self.0.fetch_sub(references * REFERENCE, Ordering::AcqRel));
+        debug_assert!(before.references() >= references, "a reference was dropped twice");
+        before.references() == references
     }
 
     /// Applies `step` atomically and returns what it says.
+    #[inline]
     fn update<R>(&self, mut step: impl FnMut(Snapshot) -> (Snapshot, R)) -> R {
         // Ordering: Relaxed, here and on failure: a guess, which counts only once the exchange
         // that confirms it has acquired.
@@ -288,18 +360,14 @@ impl Snapshot {
         self.is(COMPLETE)
     }
 
-    /// There is a join handle.
-    pub(super) fn has_join_handle(self) -> bool {
-        self.is(JOIN_INTEREST)
-    }
-
     /// The join waker is lent to the runner.
     pub(super) fn has_join_waker(self) -> bool {
         self.is(JOIN_WAKER)
     }
 
-    fn is(self, bit: usize) -> bool {
-        self.0 & bit != 0
+    /// Whether any of `bits` is set.
+    fn is(self, bits: usize) -> bool {
+        self.0 & bits != 0
     }
 
     fn with(self, bits: usize) -> Self {
@@ -322,8 +390,12 @@ impl Snapshot {
     }
 
     fn less_reference(self) -> Self {
-        debug_assert!(self.references() >= 1, "a reference was dropped twice");
-        Self(self.0 - REFERENCE)
+        self.less_references(1)
+    }
+
+    fn less_references(self, references: usize) -> Self {
+        debug_assert!(self.references() >= references, "a reference was dropped twice");
+        Self(self.0 - (references * REFERENCE))
     }
 }
 
@@ -331,11 +403,11 @@ impl Snapshot {
 mod tests {
     use super::*;
 
-    /// A task that was polled once and waits; the queue's reference is gone.
+    /// A task that was polled once and waits; the queue's reference became the list's.
     fn waiting() -> State {
         let state = State::new();
         assert_eq!(state.start(), Start::Poll);
-        assert_eq!(state.idle(), Idle::Done);
+        assert_eq!(state.idle(true), Idle::Done);
         state
     }
 
@@ -346,14 +418,14 @@ mod tests {
     #[test]
     fn a_task_is_in_a_queue_at_most_once() {
         let state = waiting();
-        assert_eq!(references(&state), 1);
+        assert_eq!(references(&state), 2);
         assert!(state.wake_by_ref());
         assert!(!state.wake_by_ref());
         assert!(!state.abort());
-        assert_eq!(references(&state), 2);
+        assert_eq!(references(&state), 3);
         state.add_reference();
         assert_eq!(state.wake_by_val(), Wake::Done);
-        assert_eq!(references(&state), 2);
+        assert_eq!(references(&state), 3);
     }
 
     #[test]
@@ -364,25 +436,39 @@ mod tests {
         assert_eq!(state.wake_by_val(), Wake::Done);
         assert!(!state.wake_by_ref());
         assert_eq!(references(&state), 2);
-        assert_eq!(state.idle(), Idle::Schedule);
-        assert_eq!(references(&state), 2);
+        // One reference for the list and one for the queue.
+        assert_eq!(state.idle(true), Idle::Requeue);
+        assert_eq!(references(&state), 3);
         assert_eq!(state.start(), Start::Poll);
+        assert_eq!(state.idle(false), Idle::Done);
+        assert_eq!(references(&state), 2);
+    }
+
+    #[test]
+    fn what_wakes_a_queued_task_that_yielded_is_folded_into_its_next_poll() {
+        let state = State::new();
+        assert_eq!(state.start(), Start::Poll);
+        // It yields: no transition. Then it is woken, from elsewhere.
+        assert!(!state.wake_by_ref());
+        assert_eq!(state.start(), Start::Poll);
+        assert_eq!(state.idle(true), Idle::Done, "no poll more than wakes");
     }
 
     #[test]
     fn nothing_but_references_changes_after_completion() {
-        let state = State::new();
+        let state = waiting();
         // Claimed by its worker while a queue still holds it.
-        state.add_reference();
+        assert!(state.wake_by_ref());
         assert!(state.claim());
-        assert!(state.complete().is_complete());
+        assert_eq!(state.start(), Start::Gone, "it is the claimer's");
+        assert_eq!(state.complete(1), End::Done);
         assert!(!state.claim());
         assert!(!state.abort());
         assert!(!state.wake_by_ref());
         assert!(!state.set_join_waker());
         assert!(!state.unset_join_waker());
         assert_eq!(state.start(), Start::Gone);
-        assert!(!state.drop_reference() && !state.drop_reference());
+        assert!(!state.drop_reference());
         assert_eq!(state.wake_by_val(), Wake::Last);
     }
 
@@ -394,7 +480,8 @@ mod tests {
         let running = State::new();
         assert_eq!(running.start(), Start::Poll);
         assert!(!running.abort());
-        assert_eq!(running.idle(), Idle::Cancel);
+        assert_eq!(running.idle(true), Idle::Cancel);
+        assert_eq!(references(&running), 3, "the list has one, and the runner one again");
         let waiting = waiting();
         assert!(waiting.abort());
         assert!(!waiting.abort());
@@ -404,9 +491,12 @@ mod tests {
     #[test]
     fn a_running_task_is_not_claimed_but_told() {
         let state = State::new();
+        assert!(!state.claim());
+        assert_eq!(state.start(), Start::Cancel);
+        let state = State::new();
         assert_eq!(state.start(), Start::Poll);
         assert!(!state.claim());
-        assert_eq!(state.idle(), Idle::Cancel);
+        assert_eq!(state.idle(true), Idle::Cancel);
     }
 
     #[test]
@@ -419,16 +509,30 @@ mod tests {
         let state = State::new();
         assert!(state.set_join_waker());
         assert_eq!(state.start(), Start::Poll);
-        assert!(state.complete().has_join_waker());
+        assert_eq!(state.complete(1), End::WakeJoin);
         assert!(state.drop_join().has_join_waker());
-        assert!(!state.return_join_waker().has_join_handle());
+        assert!(!state.return_join_waker(1));
+        assert_eq!(references(&state), 2, "the runner's is still there");
     }
 
     #[test]
-    fn an_idle_task_that_nobody_knows_is_freed_by_its_runner() {
-        let state = State::new();
-        assert_eq!(state.start(), Start::Poll);
-        assert!(!state.drop_reference());
-        assert_eq!(state.idle(), Idle::Last);
+    fn whoever_is_alone_with_a_task_needs_no_transition() {
+        let joined = State::new();
+        assert_eq!(joined.start(), Start::Poll);
+        assert!(!joined.is_left_to_join());
+        assert_eq!(joined.complete(1), End::Done);
+        assert!(joined.is_left_to_join());
+        let detached = State::new();
+        assert!(!detached.drop_join().is_complete());
+        assert!(!detached.drop_reference());
+        assert_eq!(detached.start(), Start::Poll);
+        detached.add_reference();
+        assert!(!detached.load().is_complete());
+        assert!(!detached.drop_reference());
+        assert_eq!(detached.complete(1), End::Alone);
+        let known = State::new();
+        assert_eq!(known.start(), Start::Poll);
+        assert!(!known.drop_join().is_complete());
+        assert_eq!(known.complete(1), End::Unwanted);
     }
 }
