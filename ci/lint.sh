@@ -19,5 +19,7 @@ cargo clippy --locked -p spanwire-runtime --features futures-io -- -D warnings
 cargo clippy --locked -p spanwire-runtime --features hyper -- -D warnings
 # Without its doors the exporter must compile too.
 cargo clippy --locked -p spanwire --no-default-features -- -D warnings
-RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+export RUSTDOCFLAGS="-D warnings"
+cargo doc --locked --workspace --no-deps --document-private-items
+cargo doc --locked -p spanwire-runtime --no-deps --document-private-items --features futures-io,hyper
 echo "lint: clean"

@@ -8,6 +8,10 @@
 //! In scope: futures, timers, TCP with owned buffers, name resolution off the worker, the span
 //! queue. Out of scope: telemetry itself; see the crate `spanwire`.
 //!
+//! Features, none on by default: `futures-io` and `hyper` add the module `compat`, adapters to
+//! the traits of those crates. It is made for Linux; other systems have what `docs/platforms.md`
+//! in the repository lists.
+//!
 //! All `unsafe` code of the spanwire workspace is in this crate. `docs/INVARIANTS.md` in the
 //! repository maps each atomic to its partner and to the loom model that covers it.
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
