@@ -116,9 +116,12 @@ impl Backend for Fake {
         let memory = match slots.in_flight_mut(key).expect("it was just inserted") {
             Op::Recv(Recv { buf, .. }) => Memory::Write(op::spare_ptr(buf), op::spare(buf)),
             Op::Send(send) => Memory::Read(&raw const send.message),
-            Op::Connect(_) | Op::Accept(_) | Op::RecvFrom(_) | Op::Close(_) | Op::File(_) => {
-                Memory::None
-            }
+            Op::Connect(_)
+            | Op::Accept(_)
+            | Op::Exchange(_)
+            | Op::RecvFrom(_)
+            | Op::Close(_)
+            | Op::File(_) => Memory::None,
         };
         self.0.borrow_mut().held.push(Held { key, memory });
     }

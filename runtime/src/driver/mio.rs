@@ -11,14 +11,15 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::mio::event::Event;
 use ::mio::{Events, Poll, Token, Waker};
 
-use super::op::{self, Backend, Connect, Op, PARK_MAX, Send};
+use super::op::{self, Backend, Connect, Exchange, Op, PARK_MAX, Recv, Send, Sent};
 use super::slots::{Key, Slots};
 use super::socket::Socket;
 use crate::sync::doorbell::Unpark;
 use crate::sys::errno;
-use crate::sys::socket::{RECV_FLAGS, SEND_FLAGS, Watch};
+use crate::sys::socket::{EVERY_ARRIVAL_IS_REPORTED, RECV_FLAGS, SEND_FLAGS, Watch};
 
 /// The driver.
 pub(super) struct Poller {
@@ -40,6 +41,12 @@ pub(super) struct Poller {
 struct Source {
     readers: VecDeque<Key>,
     writers: VecDeque<Key>,
+    /// The last receive took all there was, and nothing was reported since: another would
+    /// surely block. That what comes next is reported depends on how sockets are watched here.
+    is_dry: bool,
+    /// More may come out of the socket than was reported: its end, an error, or what lies behind
+    /// a byte of urgent data. So it is never dry again.
+    is_peculiar: bool,
     /// None only while no socket has this.
     watch: Option<Watch>,
 }
@@ -50,6 +57,21 @@ impl Source {
             Direction::Read => &mut self.readers,
             Direction::Write => &mut self.writers,
         }
+    }
+
+    /// There is something to receive.
+    fn heard(&mut self, event: &Event) {
+        self.is_dry = false;
+        self.is_peculiar |= event.is_read_closed() || event.is_error() || event.is_priority();
+    }
+
+    /// Tries the operation, and learns from that.
+    fn attempt(&mut self, op: &mut Op) -> Option<i32> {
+        let result = attempt(op, self.watch.as_ref());
+        if let Some(has_emptied) = has_emptied(op, result) {
+            self.is_dry = EVERY_ARRIVAL_IS_REPORTED && has_emptied && !self.is_peculiar;
+        }
+        result
     }
 }
 
@@ -97,6 +119,7 @@ impl Poller {
             }
             // An error is news to both directions.
             if event.is_readable() || event.is_read_closed() || event.is_error() {
+                self.hear(event);
                 self.retry(slots, event.token().0, Direction::Read);
             }
             if event.is_writable() || event.is_write_closed() || event.is_error() {
@@ -107,12 +130,18 @@ impl Poller {
         Ok(())
     }
 
+    fn hear(&mut self, event: &Event) {
+        if let Some(source) = self.sources.get_mut(event.token().0) {
+            source.heard(event);
+        }
+    }
+
     /// Goes on with those who wait, until one would block again.
     fn retry(&mut self, slots: &mut Slots<Op>, source: usize, direction: Direction) {
         let Some(source) = self.sources.get_mut(source) else { return };
         while let Some(&key) = source.queue(direction).front() {
             let Some(op) = slots.in_flight_mut(key) else { return };
-            let Some(result) = attempt(op, source.watch.as_ref()) else { return };
+            let Some(result) = source.attempt(op) else { return };
             source.queue(direction).pop_front();
             self.waiting -= 1;
             slots.complete(key, result);
@@ -122,9 +151,16 @@ impl Poller {
     /// Tries the operation, or queues it. `Some` if it has ended.
     fn begin(&mut self, op: &mut Op, key: Key) -> Option<i32> {
         let Some(direction) = direction(op) else { return attempt(op, None) };
-        // Nobody overtakes those who wait.
-        if self.queue_of(op, direction).is_none_or(|queue| queue.is_empty()) {
-            let result = attempt(op, self.watch_of(op));
+        if let Op::Exchange(exchange) = op
+            && let Err(error) = request(exchange)
+        {
+            return Some(as_result(&Err(error)));
+        }
+        if self.is_worth_a_try(op, direction) {
+            let result = match self.source_of(op) {
+                Some(source) => source.attempt(op),
+                None => attempt(op, None),
+            };
             if result.is_some() {
                 return result;
             }
@@ -132,21 +168,28 @@ impl Poller {
         if let Err(errno) = self.register(op.socket()?) {
             return Some(-errno);
         }
-        self.queue_of(op, direction)?.push_back(key);
+        self.source_of(op)?.queue(direction).push_back(key);
         self.waiting += 1;
         None
     }
 
-    /// The queue that `op` belongs into, if its socket is registered.
-    fn queue_of(&mut self, op: &Op, direction: Direction) -> Option<&mut VecDeque<Key>> {
-        let source = op.socket()?.source()?;
-        Some(self.sources.get_mut(source)?.queue(direction))
+    /// Whether the operation may come to an end at once.
+    fn is_worth_a_try(&mut self, op: &Op, direction: Direction) -> bool {
+        let is_exchange = matches!(op, Op::Exchange(_));
+        match self.source_of(op) {
+            // Registering reports what is there already, and an answer takes its time.
+            None => !(is_exchange && EVERY_ARRIVAL_IS_REPORTED),
+            // Nobody overtakes those who wait.
+            Some(source) => {
+                source.queue(direction).is_empty()
+                    && !(source.is_dry && (is_exchange || matches!(op, Op::Recv(_))))
+            }
+        }
     }
 
-    /// The watch of the socket of `op`, if there is one.
-    fn watch_of(&self, op: &Op) -> Option<&Watch> {
-        let source = op.socket()?.source()?;
-        self.sources.get(source)?.watch.as_ref()
+    /// What is known of the socket of `op`, if it is registered.
+    fn source_of(&mut self, op: &Op) -> Option<&mut Source> {
+        self.sources.get_mut(op.socket()?.source()?)
     }
 
     /// Registers the socket once for its life.
@@ -183,8 +226,8 @@ impl Backend for Poller {
     fn cancel(&mut self, slots: &mut Slots<Op>, key: Key) {
         let Some(op) = slots.in_flight_mut(key) else { return };
         let Some(direction) = direction(op) else { return };
-        if let Some(queue) = self.queue_of(op, direction) {
-            queue.retain(|waiting| *waiting != key);
+        if let Some(source) = self.source_of(op) {
+            source.queue(direction).retain(|waiting| *waiting != key);
             self.waiting -= 1;
         }
         slots.complete(key, -errno::CANCELED);
@@ -199,6 +242,7 @@ impl Backend for Poller {
         if let Some(watch) = entry.watch.take() {
             watch.end(self.poll.registry());
         }
+        *entry = Source::default();
         self.free.push(source);
     }
 
@@ -236,6 +280,8 @@ impl Unpark for Unparker {
 fn direction(op: &Op) -> Option<Direction> {
     match op {
         Op::Accept(_) | Op::Recv(_) | Op::RecvFrom(_) => Some(Direction::Read),
+        // Its send does not wait.
+        Op::Exchange(_) => Some(Direction::Read),
         Op::Connect(_) | Op::Send(_) => Some(Direction::Write),
         Op::Close(_) | Op::File(_) => None,
     }
@@ -254,9 +300,16 @@ pub(super) fn attempt(op: &mut Op, watch: Option<&Watch>) -> Option<i32> {
         }
     };
     match result {
-        Ok(count) => Some(i32::try_from(count).unwrap_or(i32::MAX)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-        Err(error) => Some(-error.raw_os_error().unwrap_or(errno::IO)),
+        result => Some(as_result(&result)),
+    }
+}
+
+/// A result as from a ring.
+fn as_result(result: &io::Result<usize>) -> i32 {
+    match result {
+        Ok(count) => i32::try_from(*count).unwrap_or(i32::MAX),
+        Err(error) => -error.raw_os_error().unwrap_or(errno::IO),
     }
 }
 
@@ -264,9 +317,10 @@ fn call(op: &mut Op) -> io::Result<usize> {
     match op {
         Op::Connect(op) => connect(op),
         Op::Send(op) => send(op),
-        Op::Recv(op) => {
-            let room = op::spare(&op.buf);
-            op.socket.recv_with_flags(&mut op.buf.spare_capacity_mut()[..room], RECV_FLAGS)
+        Op::Recv(op) => recv(&op.socket, &mut op.buf),
+        Op::Exchange(op) => {
+            request(op)?;
+            recv(&op.socket, &mut op.buf)
         }
         Op::Accept(accept) => accept.call(),
         Op::RecvFrom(recv) => recv.call(),
@@ -277,6 +331,42 @@ fn call(op: &mut Op) -> io::Result<usize> {
         // It would block the worker: `fs` has the blocking pool make these calls.
         Op::File(_) => Err(io::ErrorKind::Unsupported.into()),
     }
+}
+
+fn recv(socket: &Socket, buf: &mut Vec<u8>) -> io::Result<usize> {
+    let room = op::spare(buf);
+    socket.recv_with_flags(&mut buf.spare_capacity_mut()[..room], RECV_FLAGS)
+}
+
+/// Makes the send of an exchange, unless it is made.
+fn request(op: &mut Exchange) -> io::Result<()> {
+    if op.sent == Sent::NotYet {
+        let pieces = op.message.pieces();
+        let sent = loop {
+            match op.socket.send_vectored_with_flags(pieces, SEND_FLAGS) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                sent => break sent,
+            }
+        };
+        op.sent = match sent {
+            Ok(count) if count == op.message.bytes() => Sent::All,
+            sent => Sent::Broken(as_result(&sent)),
+        };
+    }
+    match op.sent {
+        Sent::Broken(_) => Err(io::Error::from_raw_os_error(errno::CANCELED)),
+        Sent::All | Sent::NotYet => Ok(()),
+    }
+}
+
+/// Whether a receive that ended with `result`, or would have blocked, has left nothing behind.
+/// `None` of other operations.
+fn has_emptied(op: &Op, result: Option<i32>) -> Option<bool> {
+    let (Op::Recv(Recv { buf, .. }) | Op::Exchange(Exchange { buf, .. })) = op else {
+        return None;
+    };
+    let count = result.map(|result| usize::try_from(result).unwrap_or(0));
+    Some(count.is_none_or(|count| 0 < count && count < op::spare(buf)))
 }
 
 fn send(op: &Send) -> io::Result<usize> {

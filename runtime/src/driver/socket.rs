@@ -116,13 +116,16 @@ impl Socket {
     /// An orphaned receive has ended: what it took is kept for the next receive.
     pub(super) fn orphan_ended(&self, received: &[u8], error: Option<i32>) {
         self.orphaned_receives.set(self.orphaned_receives.get() - 1);
-        {
-            let mut unclaimed = self.unclaimed.borrow_mut();
-            unclaimed.bytes.extend_from_slice(received);
-            let news = error.filter(|&errno| !is_interruption(errno));
-            unclaimed.error = unclaimed.error.or(news);
-        }
+        self.leave(received, error);
         self.wake_waiters();
+    }
+
+    /// Keeps for the next receive what one took that was of no use to it.
+    pub(super) fn leave(&self, received: &[u8], error: Option<i32>) {
+        let mut unclaimed = self.unclaimed.borrow_mut();
+        unclaimed.bytes.extend_from_slice(received);
+        let news = error.filter(|&errno| !is_interruption(errno));
+        unclaimed.error = unclaimed.error.or(news);
     }
 
     /// Waits until no orphaned receive can take bytes any more.
@@ -171,12 +174,16 @@ impl Socket {
         Some(datagram)
     }
 
+    /// Whether there is nothing for [`claim`](Self::claim).
+    pub(crate) fn is_claimless(&self) -> bool {
+        let unclaimed = self.unclaimed.borrow();
+        unclaimed.bytes.is_empty() && unclaimed.error.is_none()
+    }
+
     /// Whether nothing was dropped in a way that left bytes, an error, a receive or half a send
     /// behind.
     pub(crate) fn is_untouched(&self) -> bool {
-        let unclaimed = self.unclaimed.borrow();
-        let is_empty = unclaimed.bytes.is_empty() && unclaimed.error.is_none();
-        is_empty && self.orphaned_receives.get() == 0 && !self.is_torn.get()
+        self.is_claimless() && self.orphaned_receives.get() == 0 && !self.is_torn.get()
     }
 
     /// What the system calls it.

@@ -20,6 +20,7 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, register::Restriction};
 
 use super::counts::Tally;
-use super::op::{self, Backend, Connect, Op, PARK_MAX, Recv, RecvFrom};
+use super::op::{self, Backend, Connect, Exchange, Op, PARK_MAX, Recv, RecvFrom, Sent};
 use super::slots::{Key, Slots};
 use crate::sync::doorbell::Unpark;
 
@@ -42,6 +43,10 @@ pub(super) struct Ring {
     is_unparked: bool,
     /// The kernel knows `IORING_ENTER_NO_IOWAIT`.
     can_wait_uncounted: bool,
+    /// The kernel once took a part of what was queued; see [`Ring::send_broken`].
+    may_cut_pairs: bool,
+    /// Exchanges whose cancellation came too early for their receive: it is repeated.
+    uncancelled: Vec<Key>,
     /// The errno with which the kernel has refused the ring for good: no further call is made.
     refused: Option<i32>,
     /// Errnos with which the next calls fail, before they reach the kernel.
@@ -69,6 +74,8 @@ impl Ring {
             bell: Arc::new(Bell::new().map_err(at("eventfd"))?),
             is_bell_armed: false,
             is_unparked: false,
+            may_cut_pairs: false,
+            uncancelled: Vec::new(),
             refused: None,
             #[cfg(test)]
             faults: tests::Faults::default(),
@@ -111,7 +118,10 @@ impl Ring {
         let flags = wait_flags(self.can_wait_uncounted).bits();
         // SAFETY: EXT_ARG announces the type that `args` has; `args` and the time it points to
         // live until the call returns. What the queued entries point to is owned by slots.
-        unsafe { self.ring.submitter().enter(queued, want, flags, Some(&args)) }
+        let entered = unsafe { self.ring.submitter().enter(queued, want, flags, Some(&args)) };
+        let left = u32::try_from(self.ring.submission().len()).unwrap_or(u32::MAX);
+        self.may_cut_pairs |= 0 < left && left < queued;
+        entered
     }
 
     /// As `enter`, once the ring is known to work.
@@ -141,6 +151,7 @@ impl Ring {
     /// Reports what has ended. Completions that found no room in the queue are held back by the
     /// kernel and moved up by the next `enter`, which `turn` makes if it sees that there are any.
     fn reap(&mut self, slots: &mut Slots<Op>) {
+        let mut broken = Vec::new();
         for entry in self.ring.completion() {
             match entry.user_data() {
                 BELL => {
@@ -149,17 +160,64 @@ impl Ring {
                 }
                 // A failed cancellation: its target has ended by itself.
                 CANCEL => {}
+                bits if bits & SEND_HALF != 0 => {
+                    let key = Key::from_bits(bits & !SEND_HALF);
+                    if let Some(Op::Exchange(exchange)) = slots.in_flight_mut(key) {
+                        exchange.sent = Sent::Broken(entry.result());
+                        broken.push(key);
+                    }
+                }
+                bits if bits & UNCANCELLED != 0 => {
+                    let key = Key::from_bits(bits & !UNCANCELLED);
+                    not_cancelled(slots, key, entry.result(), &mut self.uncancelled);
+                }
                 key => slots.complete(Key::from_bits(key), entry.result()),
             }
         }
+        for key in broken {
+            self.send_broken(slots, key);
+        }
+        for key in mem::take(&mut self.uncancelled) {
+            self.cancel_exchange(slots, key);
+        }
     }
 
-    /// Queues `entry`. Makes room if there is none; false if there is none to be had.
+    /// The send of an exchange was not complete.
+    ///
+    /// With it the kernel drops the receive that is linked to it, silently: the send's success
+    /// would have been silent, so that each pair has one completion. But if it took the send
+    /// and left the receive in the queue, there was no link. Once that may have happened, the
+    /// receive is cancelled: either there is none, or it ends with a completion of its own.
+    fn send_broken(&mut self, slots: &mut Slots<Op>, key: Key) {
+        if slots.in_flight_mut(key).is_none() {
+            return;
+        }
+        if self.may_cut_pairs {
+            self.cancel_exchange(slots, key);
+        } else {
+            slots.complete(key, -libc::ECANCELED);
+        }
+    }
+
+    /// Has the receive of an exchange cancelled. (Its send does not wait.)
+    fn cancel_exchange(&mut self, slots: &mut Slots<Op>, key: Key) {
+        let cancel = opcode::AsyncCancel::new(key.to_bits()).build();
+        let cancel = cancel.user_data(key.to_bits() | UNCANCELLED).flags(Flags::SKIP_SUCCESS);
+        self.push(slots, &cancel);
+    }
+
+    /// Queues `entry`; false if there is no room to be had.
     fn push(&mut self, slots: &mut Slots<Op>, entry: &Entry) -> bool {
+        self.push_all(slots, slice::from_ref(entry))
+    }
+
+    /// Queues `entries`, all or none, so that linked ones go together. Makes room if there is
+    /// none; false if there is none to be had.
+    fn push_all(&mut self, slots: &mut Slots<Op>, entries: &[Entry]) -> bool {
         for _ in 0..PUSHES_MAX {
             // SAFETY: what an entry points to is owned by its operation's slot, in a box, until
             // the operation's final completion; `Core` leaks the slots otherwise.
-            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+            if unsafe { self.ring.submission().push_multiple(entries) }.is_ok() {
                 return true;
             }
             let advanced = self.advance(slots.tally(), 0, Some(Duration::ZERO));
@@ -184,13 +242,25 @@ impl Ring {
 impl Backend for Ring {
     fn start(&mut self, slots: &mut Slots<Op>, key: Key) {
         let Some(op) = slots.in_flight_mut(key) else { return };
-        let entry = entry(op).user_data(key.to_bits());
-        if !self.push(slots, &entry) {
+        let is_queued = match op {
+            Op::Exchange(exchange) => {
+                let pair = pair(exchange, key);
+                self.push_all(slots, &pair)
+            }
+            op => {
+                let entry = entry(op).user_data(key.to_bits());
+                self.push(slots, &entry)
+            }
+        };
+        if !is_queued {
             slots.complete(key, -libc::ENOBUFS);
         }
     }
 
     fn cancel(&mut self, slots: &mut Slots<Op>, key: Key) {
+        if let Some(Op::Exchange(_)) = slots.in_flight_mut(key) {
+            return self.cancel_exchange(slots, key);
+        }
         let cancel = opcode::AsyncCancel::new(key.to_bits()).build();
         // Without room for it the operation ends by itself, or is cancelled at shutdown.
         self.push(slots, &cancel.user_data(CANCEL).flags(Flags::SKIP_SUCCESS));
@@ -257,6 +327,36 @@ impl Unpark for Arc<Bell> {
     }
 }
 
+/// A cancellation of the receive of an exchange has failed with `why`.
+fn not_cancelled(slots: &mut Slots<Op>, key: Key, why: i32, uncancelled: &mut Vec<Key>) {
+    let Some(Op::Exchange(exchange)) = slots.in_flight_mut(key) else { return };
+    match exchange.sent {
+        // It has begun to end by itself.
+        _ if why != -libc::ENOENT => {}
+        // There is none: this was the last of the pair.
+        Sent::Broken(_) => slots.complete(key, -libc::ECANCELED),
+        // The kernel holds it back until the send has ended, and then there is none to be found
+        // for a moment.
+        Sent::NotYet | Sent::All => uncancelled.push(key),
+    }
+}
+
+/// A send that is not waited for and whose success is silent, and a receive that begins after
+/// it: one completion in all. Only a send of everything is a success (WAITALL).
+fn pair(exchange: &mut Exchange, key: Key) -> [Entry; 2] {
+    let fd = Fd(exchange.socket.raw_fd());
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL | libc::MSG_DONTWAIT;
+    let send = opcode::SendMsg::new(fd, exchange.message.header().as_ptr());
+    let send = send.flags(flags.cast_unsigned()).build().user_data(key.to_bits() | SEND_HALF);
+    let recv = recv_entry(fd, &mut exchange.buf).user_data(key.to_bits());
+    [send.flags(Flags::IO_LINK | Flags::SKIP_SUCCESS), recv]
+}
+
+fn recv_entry(fd: Fd, buf: &mut Vec<u8>) -> Entry {
+    let length = u32::try_from(op::spare(buf)).unwrap_or(u32::MAX);
+    opcode::Recv::new(fd, op::spare_ptr(buf), length).build()
+}
+
 /// What the kernel has to do. All pointers lead into `op`'s box or into buffers it owns.
 fn entry(op: &mut Op) -> Entry {
     let fd = Fd(op.raw_fd());
@@ -269,10 +369,8 @@ fn entry(op: &mut Op) -> Entry {
             let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL).cast_unsigned();
             opcode::SendMsg::new(fd, send.message.header().as_ptr()).flags(flags).build()
         }
-        Op::Recv(Recv { buf, .. }) => {
-            let length = u32::try_from(op::spare(buf)).unwrap_or(u32::MAX);
-            opcode::Recv::new(fd, op::spare_ptr(buf), length).build()
-        }
+        // Of an exchange this is the second half; see `pair`.
+        Op::Recv(Recv { buf, .. }) | Op::Exchange(Exchange { buf, .. }) => recv_entry(fd, buf),
         Op::Accept(accept) => {
             let (name, length) = accept.peer.as_ptrs();
             opcode::Accept::new(fd, name, length).flags(libc::SOCK_CLOEXEC).build()
@@ -323,7 +421,8 @@ fn check(ring: &IoUring) -> Result<(), Unavailable> {
     }
     let mut restrictions: Vec<Restriction> =
         OPCODES.iter().chain(&files::OPCODES).map(|&code| Restriction::sqe_op(code)).collect();
-    restrictions.push(Restriction::sqe_flags_allowed(Flags::SKIP_SUCCESS.bits()));
+    restrictions
+        .push(Restriction::sqe_flags_allowed((Flags::SKIP_SUCCESS | Flags::IO_LINK).bits()));
     submitter
         .register_restrictions(&mut restrictions)
         .and_then(|()| submitter.register_enable_rings())
@@ -401,6 +500,11 @@ const PUSHES_MAX: usize = 8;
 const ROUND_TRIP_LIMIT: Duration = Duration::from_secs(1);
 const POLLIN: u32 = libc::POLLIN.cast_unsigned() as u32;
 
+/// Marks in `user_data`, beside a key, which has no use for these bits; see [`Key::to_bits`]: the
+/// send of an exchange,
+const SEND_HALF: u64 = 1 << 31;
+/// and a failed cancellation of its receive.
+const UNCANCELLED: u64 = 1 << 30;
 /// `user_data` of what is no operation; see [`Key::to_bits`].
 const BELL: u64 = u64::MAX;
 const CANCEL: u64 = u64::MAX - 1;

@@ -14,6 +14,7 @@
 //! | Unix | [`UnixStream`], [`UnixListener`] | [`Stream`] |
 //! | UDP | [`UdpSocket`] | datagrams |
 
+mod exchange;
 mod listener;
 mod resolve;
 mod stream;
@@ -22,6 +23,7 @@ mod udp;
 #[cfg(unix)]
 mod unix;
 
+pub use self::exchange::{Exchanged, Sent, Tried};
 pub use self::resolve::resolve;
 pub use self::stream::Stream;
 pub use self::tcp::{Keepalive, TcpListener, TcpStream};

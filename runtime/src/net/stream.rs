@@ -183,7 +183,7 @@ pub(super) fn check_room(buf: &Vec<u8>) -> io::Result<()> {
 }
 
 /// Drops the first `count` bytes; what is left has no empty buffer at its front.
-fn advance(bufs: &mut Vec<Bytes>, mut count: usize) {
+pub(super) fn advance(bufs: &mut Vec<Bytes>, mut count: usize) {
     let is_sent = |buf: &&Bytes| {
         let rest = count.checked_sub(buf.len());
         count = rest.unwrap_or(count);

@@ -8,8 +8,8 @@ use socket2::Socket;
 
 use self::native::Watched;
 pub use self::native::{
-    NO_FD, OwnedFd, PEEK_FLAGS, RECV_FLAGS, RawFd, SEND_FLAGS, forget, keepalive_times, raw,
-    share_with_the_past,
+    EVERY_ARRIVAL_IS_REPORTED, NO_FD, OwnedFd, PEEK_FLAGS, RECV_FLAGS, RawFd, SEND_FLAGS, forget,
+    keepalive_times, raw, share_with_the_past,
 };
 
 /// A poller's watch of a socket, in both directions, until [`end`](Self::end).
@@ -23,6 +23,7 @@ impl Watch {
     /// Those of the poller, for example that the system is out of memory.
     pub fn begin(registry: &Registry, socket: RawFd, token: Token) -> io::Result<Self> {
         let interests = Interest::READABLE | Interest::WRITABLE;
+        let interests = native::ALSO.map_or(interests, |also| interests | also);
         Watched::begin(registry, socket, token, interests).map(Self)
     }
 
@@ -54,6 +55,16 @@ mod native {
 
     /// What no socket is called.
     pub const NO_FD: RawFd = -1;
+    /// Whether whatever arrives at a socket that is watched is reported, even if nobody has found
+    /// it empty since the last report: edge-triggered epoll does so (`epoll(7)`), and what is
+    /// said here of a receive that took less than it could holds there.
+    pub const EVERY_ARRIVAL_IS_REPORTED: bool = cfg!(target_os = "linux");
+    /// What else to watch for. Urgent data cuts a receive short, with more lying behind.
+    #[cfg(target_os = "linux")]
+    pub(super) const ALSO: Option<Interest> = Some(Interest::PRIORITY);
+    /// What else to watch for.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) const ALSO: Option<Interest> = None;
     /// What a poller's receives are made with: none may block.
     pub const RECV_FLAGS: libc::c_int = libc::MSG_DONTWAIT;
     /// What a poller's sends are made with: none may block or raise a signal. Apple's systems
@@ -129,6 +140,11 @@ mod native {
 
     /// What no socket is called: `INVALID_SOCKET`.
     pub const NO_FD: RawFd = RawFd::MAX;
+    /// Whether whatever arrives at a socket that is watched is reported. Only after a call that
+    /// would have blocked.
+    pub const EVERY_ARRIVAL_IS_REPORTED: bool = false;
+    /// What else to watch for.
+    pub(super) const ALSO: Option<Interest> = None;
     /// What a poller's receives are made with. Its sockets do not block.
     pub const RECV_FLAGS: i32 = 0;
     /// What a poller's sends are made with. There are no signals.

@@ -43,10 +43,20 @@ impl Message {
         &self.header
     }
 
+    /// How many bytes it has.
+    pub(in crate::driver) fn bytes(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.len()).sum()
+    }
+
     /// For a call.
     pub(in crate::driver) fn pieces(&self) -> &[IoSlice<'_>] {
         &self.pieces
     }
+}
+
+/// Whether one call can send all of `bufs`.
+pub(crate) fn fits_one_call(bufs: &[Bytes]) -> bool {
+    bufs.len() <= IOVECS_MAX && bufs.iter().map(Bytes::len).sum::<usize>() <= SEND_BYTES_MAX
 }
 
 /// What one call sends of `bufs`: nothing empty, at most [`IOVECS_MAX`] pieces and

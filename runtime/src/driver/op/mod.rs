@@ -13,9 +13,12 @@ use socket2::SockAddr;
 pub(super) use self::accept::Accept;
 pub(super) use self::close::Close;
 pub(super) use self::connect::Connect;
+pub(crate) use self::exchange::Exchanged;
+pub(super) use self::exchange::{Exchange, Sent};
 pub(super) use self::file::File;
 #[cfg(test)]
 pub(super) use self::message::Message;
+pub(crate) use self::message::fits_one_call;
 pub(super) use self::message::{spare, spare_ptr};
 pub(super) use self::recv::Recv;
 pub(super) use self::recv_from::RecvFrom;
@@ -28,6 +31,7 @@ use crate::sys::socket::{NO_FD, OwnedFd, RawFd};
 mod accept;
 mod close;
 mod connect;
+mod exchange;
 pub(crate) mod file;
 mod message;
 mod recv;
@@ -76,6 +80,8 @@ pub(crate) enum Op {
     Send(Send),
     /// Receives into the spare capacity of a buffer.
     Recv(Recv),
+    /// Sends everything, if the socket takes it at once, and then receives.
+    Exchange(Exchange),
     /// Receives a datagram, and learns from whom.
     RecvFrom(RecvFrom),
     /// Closes a descriptor.
@@ -142,6 +148,11 @@ impl Op {
         Self::Recv(Recv::new(socket, buf))
     }
 
+    /// A send of all of `bufs`, which [`fits_one_call`], and then a receive.
+    pub(crate) fn exchange(socket: Lease, bufs: Vec<Bytes>, buf: Vec<u8>) -> Self {
+        Self::Exchange(Exchange::new(socket, bufs, buf))
+    }
+
     /// A receive of one datagram.
     pub(crate) fn recv_from(socket: Lease, buf: Vec<u8>) -> Self {
         Self::RecvFrom(RecvFrom::new(socket, buf))
@@ -178,6 +189,17 @@ impl Op {
         match self {
             Self::Recv(recv) => recv.into_buf(result),
             _ => Vec::new(),
+        }
+    }
+
+    /// What came of an exchange that ended with `result`, and its buffers.
+    pub(crate) fn into_exchanged(
+        self,
+        result: io::Result<usize>,
+    ) -> (Exchanged, Vec<Bytes>, Vec<u8>) {
+        match self {
+            Self::Exchange(exchange) => exchange.into_parts(result),
+            _ => (Exchanged::Received(result), Vec::new(), Vec::new()),
         }
     }
 
@@ -235,6 +257,7 @@ impl Op {
             Self::Accept(op) => op.dispose(result),
             Self::Send(op) => op.dispose(result),
             Self::Recv(op) => op.dispose(result),
+            Self::Exchange(op) => op.dispose(result),
             Self::RecvFrom(op) => op.dispose(result),
             Self::Close(op) => op.dispose(result),
             Self::File(op) => op.dispose(result),
@@ -247,6 +270,7 @@ impl Op {
             Self::Accept(op) => op,
             Self::Send(op) => op,
             Self::Recv(op) => op,
+            Self::Exchange(op) => op,
             Self::RecvFrom(op) => op,
             Self::Close(op) => op,
             Self::File(op) => op,
