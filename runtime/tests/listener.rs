@@ -3,14 +3,17 @@
 #[path = "support/drivers.rs"]
 mod drivers;
 
+use std::future::{Future, poll_fn};
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
 use drivers::{both, on_each_driver, poll_and_drop, run};
 use spanwire_runtime::net::{TcpListener, TcpStream};
+use spanwire_runtime::time::sleep;
 use spanwire_runtime::{spawn_pinned, yield_now};
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -71,60 +74,56 @@ fn an_address_in_use_is_an_error_and_a_lingering_one_is_not() {
 #[test]
 fn no_client_is_forgotten_by_accepts_that_are_dropped() {
     on_each_driver(|runtime| {
-        let listener = runtime.spawn_pinned(|| async {
+        let task = runtime.spawn_pinned(|| async {
             let listener = TcpListener::bind(ANY).unwrap();
             let addr = listener.local_addr().unwrap();
-            let clients = thread::spawn(move || (0..CLIENTS).map(|_| greeted(addr)).sum::<usize>());
+            let clients = thread::spawn(move || (0..CLIENTS).for_each(|_| be_greeted(addr)));
             for round in 0.. {
                 if clients.is_finished() {
                     break;
                 }
-                for _ in 0..round % 3 {
-                    poll_and_drop(listener.accept()).await;
-                    yield_now().await;
+                for polls in 0..round % 5 {
+                    greet_within(&listener, polls).await;
                 }
-                if round % 2 == 0 {
-                    // In flight for long enough that the kernel has it.
-                    let mut accept = pin!(listener.accept());
-                    for _ in 0..round % 5 {
-                        if poll_once(accept.as_mut()).await {
-                            break;
-                        }
-                        yield_now().await;
-                    }
+                // The kernel has it for a while, and may end it when nobody looks.
+                let mut accept = pin!(listener.accept());
+                if let Poll::Ready(accepted) = poll_once(accept.as_mut()).await {
+                    greet(accepted).await;
+                    continue;
                 }
-                serve_one_within(&listener, Duration::from_millis(1)).await;
+                sleep(Duration::from_micros(100 * (round % 3))).await;
             }
             clients.join().unwrap()
         });
-        assert_eq!(runtime.block_on(listener).unwrap(), CLIENTS);
+        runtime.block_on(task).unwrap();
     });
 }
 
 /// How many clients connect, one after the other.
 const CLIENTS: usize = 200;
 
-/// Connects, and says 1 if that was answered by a byte; a reset counts as well.
-fn greeted(addr: SocketAddr) -> usize {
+fn be_greeted(addr: SocketAddr) {
     let mut stream = std::net::TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(drivers::PATIENCE)).unwrap();
-    match stream.read(&mut [0]) {
-        Ok(_) => 1,
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 1,
-        Err(error) => panic!("forgotten: {error}"),
+    stream.read_exact(&mut [0]).unwrap();
+}
+
+async fn greet_within(listener: &TcpListener, polls: u64) {
+    let mut accept = pin!(listener.accept());
+    for _ in 0..polls {
+        if let Poll::Ready(accepted) = poll_once(accept.as_mut()).await {
+            return greet(accepted).await;
+        }
+        yield_now().await;
     }
 }
 
-async fn serve_one_within(listener: &TcpListener, limit: Duration) {
-    if let Ok(accepted) = spanwire_runtime::time::timeout(limit, listener.accept()).await {
-        let (stream, _) = accepted.unwrap();
-        stream.send_all(vec!["!".into()]).await.unwrap();
-    }
+async fn greet(accepted: io::Result<(TcpStream, SocketAddr)>) {
+    accepted.unwrap().0.send_all(vec!["!".into()]).await.unwrap();
 }
 
-/// Polls an accept; true if it has ended, in which case its connection is closed.
-async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
-    std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_ready())).await
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 
 /// Of two accepts that wait, one is dropped with a connection in its hands: the other gets it,
@@ -138,7 +137,7 @@ fn what_one_accept_leaves_goes_to_another_that_waits() {
             for _ in 0..20 {
                 let dropped = async {
                     let mut accept = pin!(listener.accept());
-                    assert!(!poll_once(accept.as_mut()).await);
+                    assert!(poll_once(accept.as_mut()).await.is_pending());
                     yield_now().await;
                     // The first in the queue gets it; nobody polls it again.
                     TcpStream::connect(addr).await.unwrap()
