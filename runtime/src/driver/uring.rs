@@ -162,9 +162,12 @@ impl Ring {
                 CANCEL => {}
                 bits if bits & SEND_HALF != 0 => {
                     let key = Key::from_bits(bits & !SEND_HALF);
-                    if let Some(Op::Exchange(exchange)) = slots.in_flight_mut(key) {
-                        exchange.sent = Sent::Broken(entry.result());
-                        broken.push(key);
+                    match slots.in_flight_mut(key) {
+                        Some(Op::Exchange(exchange)) => {
+                            exchange.sent = Sent::Broken(entry.result());
+                            broken.push(key);
+                        }
+                        _ => slots.tally().stale.raise(),
                     }
                 }
                 bits if bits & UNCANCELLED != 0 => {
