@@ -12,6 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LIST = ROOT / "ci/mutations.txt"
 SCRATCH = Path(os.environ.get("MUTATIONS_DIR", ROOT / "target/mutations"))
+# Each is a cfg, and has its tests in loom-tests/.
+CHECKERS = ("loom", "shuttle")
 PACKAGES = {"runtime": "spanwire-runtime", "exporter": "spanwire", "bench": "spanwire-bench"}
 # A test that goes on for this many seconds without an end counts as failed: some changes show as a hang.
 TEST_LIMIT = 60
@@ -31,7 +33,7 @@ class Edit:
 
 @dataclass(frozen=True, order=True)
 class Kill:
-    kind: str  # "loom", or the package of a test
+    kind: str  # "loom", "shuttle", or the package of a test
     target: str  # the file in loom-tests/tests or <package>/tests, or "lib"
     test: str
     env: tuple = ()
@@ -109,7 +111,7 @@ def parse_line(rows, number, line):
     elif word == "kill":
         kind, path, *env = rest.split()
         target, test = path.split("::", 1)
-        if kind != "loom" and kind not in PACKAGES:
+        if kind not in CHECKERS and kind not in PACKAGES:
             raise ValueError(kind)
         rows[-1].kills.append(Kill(kind, target, test, tuple(tuple(one.split("=", 1)) for one in env)))
     elif line[0] in "-+":
@@ -293,10 +295,10 @@ def build(kill):
     # A mutated program may have variables and imports that nobody uses.
     env["RUSTFLAGS"] = "--cap-lints=allow"
     target = ["--lib"] if kill.target == "lib" else ["--test", kill.target]
-    if kill.kind == "loom":
-        # As ci/loom.sh does; what loom's deadlines need of the optimiser it gets with less work.
-        env["CARGO_TARGET_DIR"] = str(SCRATCH / "loom")
-        env["RUSTFLAGS"] += " --cfg loom -C debug-assertions"
+    if kill.kind in CHECKERS:
+        # As ci/loom.sh and ci/shuttle.sh do; what loom's deadlines need of the optimiser it gets with less work.
+        env["CARGO_TARGET_DIR"] = str(SCRATCH / kill.kind)
+        env["RUSTFLAGS"] += f" --cfg {kill.kind} -C debug-assertions"
         env["CARGO_PROFILE_RELEASE_DEBUG"] = "0"
         target = ["--release", "-p", "spanwire-loom-tests", *target]
     else:
@@ -314,7 +316,7 @@ def build(kill):
 
 
 def run(program, kill, tests, limit):
-    folder = "loom-tests" if kill.kind == "loom" else kill.kind
+    folder = "loom-tests" if kill.kind in CHECKERS else kill.kind
     env = dict(os.environ, RUST_BACKTRACE="0", **dict(kill.env))
     # Cargo sets it for tests that look for the program of their package.
     env["CARGO_MANIFEST_DIR"] = str(SCRATCH / "tree" / folder)

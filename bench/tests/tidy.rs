@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 use scan::{Token, code, read, tokens, without_tests};
 
 #[test]
-fn only_the_shim_names_loom() {
-    // The models are built under loom alone, so they may say so.
+fn only_the_shim_names_the_checkers() {
+    // Each model is built under one of them alone, so it may say so.
     let exempt = |file: &Path| file.starts_with("loom-tests") || file == Path::new(SHIM);
     assert!(
-        names_in_cfg(&tokens(&code(&read(&root().join(SHIM)))), LOOM),
+        names_in_cfg(&tokens(&code(&read(&root().join(SHIM)))), CHECKERS),
         "the shim has moved: {SHIM}"
     );
-    assert_none("cfg(loom) outside of sync/shim.rs", |file, source| {
-        !exempt(file) && names_in_cfg(&tokens(source), LOOM)
+    assert_none("cfg(loom) or cfg(shuttle) outside of sync/shim.rs", |file, source| {
+        !exempt(file) && names_in_cfg(&tokens(source), CHECKERS)
     });
 }
 
@@ -240,11 +240,12 @@ fn the_gate_runs_every_script_and_contributors_are_told_of_it() {
 
 #[test]
 fn a_planted_breach_is_seen() {
-    let loom = |source: &str| names_in_cfg(&tokens(&code(source)), LOOM);
+    let loom = |source: &str| names_in_cfg(&tokens(&code(source)), CHECKERS);
     assert!(loom("#[cfg(loom)] mod a;"));
     assert!(loom("#[cfg(all(test, not(loom)))] mod a;"));
     assert!(loom("#[cfg_attr(loom, allow(x))] mod a;"));
     assert!(loom("if cfg!(loom) {}"));
+    assert!(loom("#[cfg(any(windows, shuttle))] mod a;"));
     assert!(!loom("// #[cfg(loom)]\n#[cfg(test)] mod loom;"));
     assert!(!loom("const S: &str = \"#[cfg(loom)]\"; fn f(loom: u8) {}"));
     let system = |source: &str| names_in_cfg(&tokens(&code(source)), SYSTEMS);
@@ -359,7 +360,7 @@ const MAY_CALL_THE_C_LIBRARY: &[&str] = &[
     "runtime/src/driver/fake.rs",
     "runtime/src/driver/hostile.rs",
 ];
-const LOOM: &[&str] = &["loom"];
+const CHECKERS: &[&str] = &["loom", "shuttle"];
 const SYSTEMS: &[&str] =
     &["target_os", "target_vendor", "target_family", "unix", "windows", "spanwire_portable"];
 const SHIM: &str = "runtime/src/sync/shim.rs";

@@ -163,6 +163,17 @@ impl Pool {
         join
     }
 
+    /// As [`spawn_on`](Self::spawn_on), for what any thread may ask for.
+    pub fn spawn_sent_to<M, F>(pool: &Arc<Self>, worker: usize, make: M) -> JoinHandle<F::Output>
+    where
+        M: FnOnce() -> F + Send + 'static,
+        F: Future + 'static,
+        F::Output: Send + 'static,
+    {
+        // SAFETY: `make` is `Send`.
+        unsafe { Self::spawn_on(pool, worker, make) }
+    }
+
     /// Queues a new task, from any thread.
     #[inline]
     fn submit(&self, task: Runnable) {
