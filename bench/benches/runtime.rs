@@ -5,26 +5,27 @@
 //! wake-up, whose figures are latencies, are left to the comparison; so are the other runtimes, some
 //! of which end with their process only.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use spanwire_bench::compare::runtime::{
-    echo,
+    echo::Servers,
     peer::Peer,
     row::{Row, Unit},
     samples::{Extent, Samples},
 };
 
 fn rows(criterion: &mut Criterion) {
-    let server = echo::start().expect("a port on loopback");
-    let peers = able_peers(server);
+    let servers = Servers::start().expect("ports on loopback");
+    let peers = able_peers(servers);
     for row in Row::all().into_iter().filter(|row| is_for_tuning(*row)) {
         let mut group = criterion.benchmark_group(row.to_string());
         for &peer in &peers {
             group.bench_function(peer.to_string(), |bench| {
                 bench.iter_custom(|times| {
                     let samples = Samples::new(EXTENT);
-                    let figures = peer.measure(row, samples, server).expect("it can be opened");
+                    let figures =
+                        peer.measure(row, samples, servers.of(row)).expect("it can be opened");
                     Duration::from_nanos((figures[0] * times as f64) as u64)
                 });
             });
@@ -34,10 +35,10 @@ fn rows(criterion: &mut Criterion) {
 }
 
 /// Of ours: a sandbox may deny io_uring.
-fn able_peers(server: SocketAddr) -> Vec<Peer> {
+fn able_peers(servers: Servers) -> Vec<Peer> {
     let trial = |peer: &Peer| {
         let lap = Samples::new(Extent::Laps(1));
-        let opened = peer.measure(Row::TimerCancel, lap, server);
+        let opened = peer.measure(Row::TimerCancel, lap, servers.one);
         opened.inspect_err(|error| eprintln!("{peer} is left out: {error}")).is_ok()
     };
     Peer::all().into_iter().filter(|peer| peer.is_ours()).filter(trial).collect()

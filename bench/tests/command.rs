@@ -145,7 +145,7 @@ fn a_comparison_of_runtimes_leaves_out_what_was_not_asked_for() {
 }
 
 /// The times of a comparison of runtimes that tools and the documentation name.
-const RUNTIME_BENCHES: [&str; 25] = [
+const RUNTIME_BENCHES: [&str; 27] = [
     "spawn_join_batch",
     "spawn_join_batch_pinned",
     "spawn_join_one",
@@ -159,6 +159,8 @@ const RUNTIME_BENCHES: [&str; 25] = [
     "timer_cancel",
     "sleeps_cpu",
     "echo_tcp",
+    "echo_tcp_64_wall",
+    "echo_tcp_64_cpu",
     "spawn_outside_wall",
     "spawn_outside_cpu",
     "wake_idle_caller",

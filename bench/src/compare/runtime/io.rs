@@ -1,11 +1,15 @@
 //! Rows of timers and sockets: bodies that run as a task, pinned where the runtime can pin.
 
-use std::{net::SocketAddr, pin::pin, time::Duration};
+use std::{
+    net::SocketAddr,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use super::{
     row::Row,
     samples::Samples,
-    seam::{Client as _, Io},
+    seam::{Client, Interval, Io},
     tasks::poll_once,
 };
 use crate::measure;
@@ -16,6 +20,7 @@ pub async fn body<R: Io>(row: Row, samples: Samples, server: SocketAddr) -> Vec<
         Row::TimerCancel => timer_cancel::<R>(samples).await,
         Row::Sleeps => sleeps::<R>(samples).await,
         Row::EchoTcp => echo_tcp::<R>(samples, server).await,
+        Row::EchoTcpMany => echo_tcp_many::<R>(samples, server).await,
         _ => unreachable!("{row:?} is no row of timers and sockets"),
     }
 }
@@ -61,8 +66,43 @@ async fn echo_tcp<R: Io>(mut samples: Samples, server: SocketAddr) -> Vec<f64> {
     vec![samples.median()]
 }
 
-/// Round trips in a lap of [`Row::EchoTcp`].
+/// Many connections at once, a task each: time on the clock from the first round trip to the last,
+/// and CPU time of the process, for each round trip.
+async fn echo_tcp_many<R: Io>(mut samples: Samples, server: SocketAddr) -> Vec<f64> {
+    let mut cpus = samples.clone();
+    while samples.lap().is_some() {
+        let cpu = measure::process_cpu();
+        let clients: Vec<_> = (0..CLIENTS).map(|_| R::spawn_echoes(server)).collect();
+        let mut intervals = Vec::with_capacity(CLIENTS);
+        for client in clients {
+            intervals.push(client.await);
+        }
+        samples.record(from_first_to_last(&intervals), CLIENTS * ECHO_ROUNDS);
+        cpus.record(measure::process_cpu() - cpu, CLIENTS * ECHO_ROUNDS);
+    }
+    vec![samples.median(), cpus.median()]
+}
+
+fn from_first_to_last(intervals: &[Interval]) -> Duration {
+    let first = intervals.iter().map(|(begun, _)| *begun).min();
+    let last = intervals.iter().map(|(_, ended)| *ended).max();
+    first.zip(last).map_or(Duration::ZERO, |(first, last)| last - first)
+}
+
+/// What one of many clients does; the time from when it was connected.
+pub async fn echoes<C: Client>(server: SocketAddr) -> Interval {
+    let mut client = C::connect(server).await.expect("the echo server accepts");
+    let begun = Instant::now();
+    for _ in 0..ECHO_ROUNDS {
+        client.round_trip().await.expect("the echo server echoes");
+    }
+    (begun, Instant::now())
+}
+
+/// Round trips of a connection in a lap.
 pub const ECHO_ROUNDS: usize = 100;
+/// Connections of [`Row::EchoTcpMany`].
+const CLIENTS: usize = 64;
 const HOUR: Duration = Duration::from_secs(3600);
 /// Timers in a lap.
 const TIMERS: u64 = 1000;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! compare runtime ──▶ `spanwire compare-runtime-child --peer X --row Y` again and again
-//!       └── a blocking echo server, for all
+//!       └── two echo servers, for all
 //! ```
 //!
 //! A child measures laps for its time budget and reports the lap in the middle ([`samples`]); the
@@ -13,7 +13,6 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
     path::Path,
     process::{Command, Stdio},
 };
@@ -21,6 +20,7 @@ use std::{
 use serde_json::{Value, json};
 
 use self::{
+    echo::Servers,
     peer::{CANNOT_OPEN, Peer},
     row::{Row, Unit},
     table::Table,
@@ -94,9 +94,10 @@ pub fn run(options: &Options) -> Result<Comparison, String> {
     if cfg!(not(feature = "rivals")) && !peers.iter().all(|peer| peer.is_ours()) {
         return Err(NEEDS_RIVALS.to_owned());
     }
-    let server = echo::start().map_err(|error| format!("cannot start an echo server: {error}"))?;
+    let servers =
+        Servers::start().map_err(|error| format!("cannot start the echo servers: {error}"))?;
     let program = program::on(options.allocator)?;
-    let bench = Bench { options, program: &program, server };
+    let bench = Bench { options, program: &program, servers };
     let mut comparison = Comparison::new(options);
     let peers = bench.leave_out_what_cannot_run(peers, &mut comparison)?;
     for round in 0..options.runs {
@@ -123,7 +124,7 @@ pub fn run(options: &Options) -> Result<Comparison, String> {
 struct Bench<'a> {
     options: &'a Options,
     program: &'a Path,
-    server: SocketAddr,
+    servers: Servers,
 }
 
 impl Bench<'_> {
@@ -188,7 +189,8 @@ impl Bench<'_> {
     }
 
     fn arguments(&self, row: Row, peer: Peer, extent: &[&str; 2]) -> Vec<String> {
-        let (row, peer, server) = (row.to_string(), peer.to_string(), self.server.to_string());
+        let server = self.servers.of(row).to_string();
+        let (row, peer) = (row.to_string(), peer.to_string());
         let words = ["compare-runtime-child", "--row", &row, "--peer", &peer, "--server", &server];
         words.iter().chain(extent).map(|&word| word.to_owned()).collect()
     }

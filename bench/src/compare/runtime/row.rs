@@ -50,6 +50,9 @@ pub enum Row {
     Sleeps,
     /// 64 bytes to a server in another process and back.
     EchoTcp,
+    /// The same over 64 connections at once: time on the clock, CPU time.
+    #[value(name = "echo_tcp_64")]
+    EchoTcpMany,
     /// Tasks spawned by the main thread: time on the clock, CPU time.
     SpawnOutside,
     /// The main thread wakes a task of a sleeping runtime.
@@ -104,7 +107,7 @@ impl Row {
     pub fn group(self) -> Group {
         match self {
             row if row <= Self::PingPongChannelPinned => Group::Tasks,
-            row if row <= Self::EchoTcp => Group::Io,
+            row if row <= Self::EchoTcpMany => Group::Io,
             _ => Group::Outside,
         }
     }
@@ -134,7 +137,9 @@ impl Row {
     /// The benches that its figures are reported as.
     pub fn figures(self) -> Vec<String> {
         match self {
-            Self::SpawnOutside => ["wall", "cpu"].map(|of| format!("{self}_{of}")).to_vec(),
+            Self::SpawnOutside | Self::EchoTcpMany => {
+                ["wall", "cpu"].map(|of| format!("{self}_{of}")).to_vec()
+            }
             Self::WakeIdle => ["caller", "p50", "p99"].map(|of| format!("{self}_{of}")).to_vec(),
             _ => vec![self.to_string()],
         }

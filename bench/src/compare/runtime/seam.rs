@@ -1,7 +1,12 @@
 //! What the rows ask of a runtime. Each row is written once, against these traits; each peer
 //! implements them in a file of its own, the way its own documentation would have it.
 
-use std::{future::Future, io, net::SocketAddr, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 /// Tasks, for code that runs on the runtime.
 ///
@@ -34,6 +39,9 @@ pub trait Io: 'static {
     /// A task that sleeps once. (It is not left to [`Tasks::spawn`] because some timers belong to a
     /// thread.)
     fn spawn_sleep(duration: Duration) -> impl Future<Output = ()> + Unpin;
+
+    /// A task that connects and does [`echoes`](super::io::echoes).
+    fn spawn_echoes(server: SocketAddr) -> impl Future<Output = Interval> + Unpin;
 }
 
 /// A TCP connection to an echo server.
@@ -62,6 +70,9 @@ pub trait Outside: Sync {
     /// Threads that run tasks.
     fn workers(&self) -> usize;
 }
+
+/// From when until when.
+pub type Interval = (Instant, Instant);
 
 /// Bytes of the echoed message.
 pub const MESSAGE_BYTES: usize = 64;

@@ -10,7 +10,7 @@ use crate::compare::runtime::{
     io as io_rows,
     row::{Group, Row},
     samples::Samples,
-    seam::{Client, Io, MESSAGE_BYTES, Tasks},
+    seam::{Client, Interval, Io, MESSAGE_BYTES, Tasks},
     tasks,
 };
 
@@ -59,6 +59,9 @@ impl Io for Glommio {
 
     fn spawn_sleep(duration: Duration) -> impl Future<Output = ()> + Unpin {
         glommio::spawn_local(timer::sleep(duration))
+    }
+    fn spawn_echoes(server: SocketAddr) -> impl Future<Output = Interval> + Unpin {
+        glommio::spawn_local(io_rows::echoes::<Stream>(server))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::compare::runtime::{
     io as io_rows,
     row::{Group, Row},
     samples::Samples,
-    seam::{Client, Io, MESSAGE_BYTES, Tasks},
+    seam::{Client, Interval, Io, MESSAGE_BYTES, Tasks},
     tasks,
 };
 
@@ -65,6 +65,9 @@ impl Io for Monoio {
 
     fn spawn_sleep(duration: Duration) -> impl Future<Output = ()> + Unpin {
         monoio::spawn(time::sleep(duration))
+    }
+    fn spawn_echoes(server: SocketAddr) -> impl Future<Output = Interval> + Unpin {
+        monoio::spawn(io_rows::echoes::<Stream>(server))
     }
 }
 

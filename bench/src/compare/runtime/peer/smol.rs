@@ -20,7 +20,7 @@ use crate::compare::runtime::{
     io as io_rows, outside,
     row::{Group, Row},
     samples::Samples,
-    seam::{Client, Io, MESSAGE_BYTES, Outside, Tasks},
+    seam::{Client, Interval, Io, MESSAGE_BYTES, Outside, Tasks},
     tasks,
 };
 
@@ -71,6 +71,9 @@ impl Io for Smol {
 
     fn spawn_sleep(duration: Duration) -> impl Future<Output = ()> + Unpin {
         EXECUTOR.spawn(Self::sleep(duration))
+    }
+    fn spawn_echoes(server: SocketAddr) -> impl Future<Output = Interval> + Unpin {
+        EXECUTOR.spawn(io_rows::echoes::<Stream>(server))
     }
 }
 

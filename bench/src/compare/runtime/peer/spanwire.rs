@@ -15,7 +15,7 @@ use crate::compare::runtime::{
     io as io_rows, outside,
     row::{Group, Row},
     samples::Samples,
-    seam::{Client, Io, MESSAGE_BYTES, Outside, Tasks},
+    seam::{Client, Interval, Io, MESSAGE_BYTES, Outside, Tasks},
     tasks,
 };
 
@@ -116,6 +116,9 @@ impl Io for Pinned {
 
     fn spawn_sleep(duration: Duration) -> impl Future<Output = ()> + Unpin {
         Join(spawn_pinned(move || time::sleep(duration)))
+    }
+    fn spawn_echoes(server: SocketAddr) -> impl Future<Output = Interval> + Unpin {
+        Join(spawn_pinned(move || io_rows::echoes::<Stream>(server)))
     }
 }
 

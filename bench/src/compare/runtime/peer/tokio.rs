@@ -23,7 +23,7 @@ use crate::compare::runtime::{
     io as io_rows, outside,
     row::{Group, Row},
     samples::Samples,
-    seam::{Client, Io, MESSAGE_BYTES, Outside, Tasks},
+    seam::{Client, Interval, Io, MESSAGE_BYTES, Outside, Tasks},
     tasks,
 };
 
@@ -114,6 +114,9 @@ impl Io for Tokio {
 
     fn spawn_sleep(duration: Duration) -> impl Future<Output = ()> + Unpin {
         Join(tokio::spawn(time::sleep(duration)))
+    }
+    fn spawn_echoes(server: SocketAddr) -> impl Future<Output = Interval> + Unpin {
+        Join(tokio::spawn(io_rows::echoes::<Stream>(server)))
     }
 }
 
