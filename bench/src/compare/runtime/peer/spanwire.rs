@@ -124,8 +124,6 @@ impl Io for Pinned {
 
 struct Stream {
     stream: TcpStream,
-    /// What is sent, each time the same; the list travels to and fro.
-    message: Vec<Bytes>,
     received: Vec<u8>,
 }
 
@@ -133,25 +131,21 @@ impl Client for Stream {
     async fn connect(server: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
-        let message = vec![Bytes::from_static(&[7; MESSAGE_BYTES])];
-        Ok(Self { stream, message, received: Vec::with_capacity(MESSAGE_BYTES) })
+        Ok(Self { stream, received: Vec::with_capacity(MESSAGE_BYTES) })
     }
 
     async fn round_trip(&mut self) -> io::Result<()> {
-        let (sent, message) = self.stream.send(mem::take(&mut self.message)).await;
-        self.message = message;
-        if sent? < MESSAGE_BYTES {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
         self.received.clear();
-        while self.received.len() < MESSAGE_BYTES {
-            let (count, received) = self.stream.recv(mem::take(&mut self.received)).await;
-            self.received = received;
-            if count? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
+        let message = vec![Bytes::from_static(&[7; MESSAGE_BYTES])];
+        let exchanged = self.stream.exchange(message, mem::take(&mut self.received)).await;
+        self.received = exchanged.buf;
+        let mut count = exchanged.received?;
+        while count > 0 && self.received.len() < MESSAGE_BYTES {
+            let (received, buf) = self.stream.recv(mem::take(&mut self.received)).await;
+            self.received = buf;
+            count = received?;
         }
-        Ok(())
+        if count > 0 { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 }
 
