@@ -83,10 +83,15 @@ fn a_child_can_run_a_runtime_of_its_own() {
 /// them is in the middle of any step, under any lock.
 #[test]
 fn no_lock_that_a_thread_of_the_parents_holds_is_waited_for() {
-    let runtime = runtime();
+    for workers in [1, 2] {
+        fork_under_fire(&runtime_of(workers));
+    }
+}
+
+fn fork_under_fire(runtime: &Runtime) {
     let (pipe, drainer) = Pipe::new(small(), runtime.doorbell());
     let drain = runtime.spawn_pinned(move || drain(drainer));
-    let (waker, asleep) = task_that_is_woken(&runtime);
+    let (waker, asleep) = task_that_is_woken(runtime, Parents(std::process::id()));
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         // Also if a child fails: the scope waits for its threads.
@@ -100,13 +105,14 @@ fn no_lock_that_a_thread_of_the_parents_holds_is_waited_for() {
             });
         }
         for _ in 0..ROUNDS {
-            in_child(|| touch_everything(&runtime, &pipe, &waker));
+            in_child(|| touch_everything(runtime, &pipe, &waker));
         }
     });
     pipe.close();
     asleep.abort();
     drain.abort();
-    assert!(runtime.shutdown(Duration::MAX), "the parent's runtime is unharmed");
+    let unharmed = runtime.block_on(runtime.spawn(async { 1 }));
+    assert_eq!(unharmed.unwrap(), 1, "the parent's runtime works");
 }
 
 #[test]
@@ -160,8 +166,8 @@ fn a_child_does_not_ring_the_parents_worker() {
 /// and by that the child.
 #[test]
 fn a_worker_that_forks_runs_and_drops_nothing_more_in_the_child() {
-    for choice in [Choice::Auto, Choice::Epoll] {
-        let runtime = Builder::new().io(choice).build().unwrap();
+    for (choice, workers) in [(Choice::Auto, 1), (Choice::Auto, 2), (Choice::Epoll, 2)] {
+        let runtime = Builder::new().io(choice).workers(workers).build().unwrap();
         let parents = Parents(std::process::id());
         let busy = runtime.spawn(async move {
             loop {
@@ -170,16 +176,17 @@ fn a_worker_that_forks_runs_and_drops_nothing_more_in_the_child() {
             }
         });
         let parents = Parents(std::process::id());
-        let waits = runtime.spawn(async move {
-            std::future::pending::<()>().await;
-            parents.check();
+        let (waker, woken) = task_that_is_woken(&runtime, parents);
+        let forks = runtime.spawn(async move {
+            // Its turn comes next.
+            waker.lock().unwrap().iter().for_each(Waker::wake_by_ref);
+            fork()
         });
-        let forks = runtime.spawn(async { fork() });
         let child = runtime.block_on(forks).unwrap();
         assert!(child > 0);
         assert_eq!(child::status(child), Some(0), "the child ends by itself");
         busy.abort();
-        waits.abort();
+        woken.abort();
         assert!(runtime.shutdown(Duration::MAX), "the parent's worker is unharmed");
     }
 }
@@ -240,7 +247,11 @@ fn memory_that_a_child_has_where_the_ring_was_is_left_alone() {
 }
 
 fn runtime() -> Runtime {
-    Builder::new().io(Choice::from_env().unwrap()).build().unwrap()
+    runtime_of(1)
+}
+
+fn runtime_of(workers: usize) -> Runtime {
+    Builder::new().io(Choice::from_env().unwrap()).workers(workers).build().unwrap()
 }
 
 /// Forks a worker, from inside of a task. The child returns to the worker.
@@ -338,11 +349,15 @@ async fn drain(mut drainer: Drainer) {
     }
 }
 
-/// A task that only ever waits, and its waker.
-fn task_that_is_woken(runtime: &Runtime) -> (Arc<Mutex<Option<Waker>>>, JoinHandle<()>) {
+/// A task of the parent's that only ever waits, and its waker.
+fn task_that_is_woken(
+    runtime: &Runtime,
+    parents: Parents,
+) -> (Arc<Mutex<Option<Waker>>>, JoinHandle<()>) {
     let waker = Arc::new(Mutex::new(None));
     let left = Arc::clone(&waker);
     let task = runtime.spawn(poll_fn(move |context| {
+        parents.check();
         let _ = left.lock().unwrap().insert(context.waker().clone());
         Poll::<()>::Pending
     }));
@@ -401,6 +416,8 @@ fn touch_everything(
     waker: &Mutex<Option<Waker>>,
 ) -> Result<(), String> {
     ensure(is_aborted(runtime.spawn(async {})), "a task is not aborted")?;
+    ensure(is_aborted(runtime.spawn_pinned(|| async {})), "a pinned task is not aborted")?;
+    ensure(runtime.stats().polls() > 0, "the parent's statistics are gone")?;
     let call = pin!(runtime.handle().spawn_blocking(|| ()));
     ensure(matches!(poll(call), Poll::Ready(Err(BlockingError::Forked))), "a call is taken")?;
     let appended = pipe.append(Tag::new(0, 0), |cursor| cursor.put_slice(b"one"));
@@ -438,6 +455,6 @@ impl Drop for Stops<'_> {
 /// Threads that disturb: one for each kind of disturbance.
 const HAMMERS: usize = 4;
 /// Forks under fire.
-const ROUNDS: usize = 60;
+const ROUNDS: usize = 40;
 /// Name of a worker that is looked for among the threads.
 const NAME: &str = "fork-bell";

@@ -62,6 +62,45 @@ fn a_ring_sends_and_receives_for_two_calls_a_round_trip() {
     assert!(calls.len() <= 2 * ROUNDS, "{} calls", calls.len());
 }
 
+/// A request and its answer, as the exporter has them: one call on each side, which hands the
+/// request over, has the kernel begin with the receive behind it, and waits for the answer.
+#[test]
+fn a_ring_exchanges_for_one_call_a_round_trip_on_either_side() {
+    let Some((client, client_calls)) = watched(Choice::Uring) else { return };
+    let Some((server, server_calls)) = watched(Choice::Uring) else { return };
+    let (told, heard) = std::sync::mpsc::channel();
+    let served = server.spawn_pinned(move || async move {
+        let listener =
+            spanwire_runtime::net::TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        told.send(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.recv(Vec::with_capacity(64)).await.0.unwrap();
+        exchanges(&stream, server_calls).await
+    });
+    let addr = heard.recv().unwrap();
+    let asked = client.spawn_pinned(move || async move {
+        let stream = TcpStream::connect(addr).await.unwrap();
+        exchanges(&stream, client_calls).await
+    });
+    for calls in [client.block_on(asked).unwrap(), server.block_on(served).unwrap()] {
+        assert!(calls.iter().all(|call| call.number == libc::SYS_io_uring_enter), "{calls:?}");
+        assert!(calls.len() <= ROUNDS, "{} calls", calls.len());
+    }
+}
+
+/// The calls of `ROUNDS` exchanges.
+async fn exchanges(stream: &TcpStream, calls: Calls) -> Vec<Call> {
+    let mut buf = Vec::with_capacity(64);
+    calls.take();
+    for _ in 0..ROUNDS {
+        buf.clear();
+        let exchanged = stream.exchange(vec![Bytes::from_static(b"ping")], buf).await;
+        exchanged.received.unwrap();
+        buf = exchanged.buf;
+    }
+    calls.take()
+}
+
 /// monoio #214, compio #835: without MSG_NOSIGNAL a peer that goes away ends the whole process.
 #[test]
 fn the_poller_makes_no_call_of_io_uring_and_raises_no_signal() {

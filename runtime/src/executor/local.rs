@@ -69,15 +69,16 @@ impl Local {
             let Some(task) = self.next() else { return Ran::All };
             self.stop_search();
             self.hot_left.set(HOT_MAX);
-            *left -= 1;
-            self.run(task);
-            while let Some(task) = self.hot.take() {
-                self.hot_left.set(self.hot_left.get().saturating_sub(1));
+            let mut next = Some(task);
+            while let Some(task) = next {
                 *left = left.saturating_sub(1);
                 self.run(task);
-            }
-            if self.is_forked() {
-                return Ran::Forked;
+                // What ran has forked, and this is the child: it was the last.
+                if self.is_forked() {
+                    return Ran::Forked;
+                }
+                next = self.hot.take();
+                self.hot_left.set(self.hot_left.get().saturating_sub(next.is_some().into()));
             }
         }
         Ran::Enough
