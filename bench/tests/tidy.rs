@@ -226,6 +226,32 @@ fn mutation_rows() -> Vec<String> {
 }
 
 #[test]
+fn every_bug_of_others_has_a_test_that_exists() {
+    let page = read(&root().join("docs/BUGS-OF-OTHERS.md"));
+    for (file, test) in tests_named_in(&page) {
+        let source = read(&root().join(file));
+        assert!(source.contains(&format!("fn {test}(")), "{file} has no test `{test}`");
+    }
+    let rows = page.lines().filter(|line| is_numbered(line));
+    for row in rows.clone() {
+        let is_argued = row.contains("Cannot happen: ");
+        assert!(is_argued || !tests_named_in(row).is_empty(), "neither test nor argument: {row}");
+    }
+    assert_eq!(rows.count(), 25, "the rows are those of a list that is closed");
+}
+
+/// What is quoted as `file.rs::test`.
+fn tests_named_in(page: &str) -> Vec<(&str, &str)> {
+    let quoted = page.split('`').skip(1).step_by(2).filter_map(|quoted| quoted.split_once("::"));
+    quoted.filter(|(file, _)| file.ends_with(".rs")).collect()
+}
+
+fn is_numbered(line: &str) -> bool {
+    let number = line.strip_prefix("| ").and_then(|rest| rest.split(' ').next());
+    number.is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+#[test]
 fn the_gate_runs_every_script_and_contributors_are_told_of_it() {
     let gate = read(&root().join(".ci/run"));
     let told = read(&root().join("CONTRIBUTING.md"));

@@ -47,6 +47,20 @@ async fn accept_and_drop(driver: &Driver, listener: &TcpListener, count: usize) 
     accepted
 }
 
+/// tokio-uring 158: one accept in flight, and the shutdown waited for ever.
+#[test]
+fn an_accept_in_flight_does_not_hold_up_a_shutdown() {
+    on_each_driver(|driver| {
+        block_on(driver, async {
+            let listener = TcpListener::bind(ANY).unwrap();
+            let mut accept = Box::pin(listener.accept());
+            poll_once(accept.as_mut()).await;
+            assert_eq!(driver.shutdown(PATIENCE), 0);
+            poll_fn(|cx| accept.as_mut().poll(cx)).await.unwrap_err();
+        });
+    });
+}
+
 #[test]
 fn datagrams_are_whole_or_not_there() {
     on_each_driver(|driver| {

@@ -77,9 +77,15 @@ fn on_each_driver(test: impl Fn(&Driver)) {
             Err(error) => panic!("{choice:?}: {error}"),
         }
     }
-    for seed in 0..SEEDS {
+    for seed in 0..seeds() {
         run_on(&format!("hostile kernel {seed}"), &Driver::hostile(seed), &test);
     }
+}
+
+/// How many hostile kernels run each test. `SPANWIRE_TEST_SEEDS` has it run on more, or fewer.
+fn seeds() -> u64 {
+    let asked = std::env::var("SPANWIRE_TEST_SEEDS").ok();
+    asked.and_then(|count| count.parse().ok()).unwrap_or(6)
 }
 
 fn run_on(name: &str, driver: &Driver, test: impl Fn(&Driver)) {
@@ -167,7 +173,5 @@ fn run_child(role: &str, test: &str) {
 
 /// Says to a child process what it is for.
 const ROLE: &str = "SPANWIRE_TEST_ROLE";
-/// How many hostile kernels run each test.
-const SEEDS: u64 = 6;
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
