@@ -23,7 +23,7 @@ use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::str::FromStr;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 pub use self::counts::Counts;
@@ -31,6 +31,7 @@ pub(crate) use self::counts::Tally;
 use self::op::{Backend, Op};
 use self::slots::{Abandoned, Effect, Key, Slots};
 use self::socket::Socket;
+use crate::sync::budget;
 use crate::sync::doorbell::Unpark;
 use crate::sync::shim::Arc;
 use crate::sync::unwind;
@@ -501,6 +502,8 @@ impl Future for InFlight {
     type Output = (Op, io::Result<usize>);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // A socket that is always ready must not keep the worker for itself.
+        ready!(budget::proceed(cx));
         let ended = match &mut *self {
             Self::Started(shared, key) => {
                 let at = key.expect("polled after it was ready");
@@ -514,7 +517,9 @@ impl Future for InFlight {
                 Poll::Ready((op.take().expect("polled after it was ready"), -*errno))
             }
         };
-        ended.map(|(op, result)| (*op, op::outcome(result)))
+        let (op, result) = ready!(ended);
+        budget::spend();
+        Poll::Ready((*op, op::outcome(result)))
     }
 }
 
