@@ -40,14 +40,11 @@ pub(super) fn measure(
 }
 
 fn open(workers: usize, io: &str) -> Result<Runtime, String> {
-    if workers > 1 {
-        return Err(format!("{workers} workers are not to be had, only one"));
-    }
     let choice = match io {
         "uring" => driver::Choice::Uring,
         _ => driver::Choice::Epoll,
     };
-    Builder::new().io(choice).build().map_err(|error| error.to_string())
+    Builder::new().workers(workers).io(choice).build().map_err(|error| error.to_string())
 }
 
 /// Tasks that any worker may run.
