@@ -16,7 +16,8 @@ SCRATCH = Path(os.environ.get("MUTATIONS_DIR", ROOT / "target/mutations"))
 CHECKERS = ("loom", "shuttle")
 PACKAGES = {"runtime": "spanwire-runtime", "exporter": "spanwire", "bench": "spanwire-bench"}
 # A test that goes on for this many seconds without an end counts as failed: some changes show as a hang.
-TEST_LIMIT = 60
+TEST_LIMIT = {"loom": 60, "shuttle": 120}
+TEST_LIMIT_ELSE = 25
 
 
 class Broken(Exception):
@@ -75,6 +76,7 @@ def check(rows):
             mutated(row, ROOT)
         except Broken as why:
             stale.append(str(why))
+        stale += [f"{row.name}: there is no test {kill}" for kill in row.kills if not exists(kill)]
     if stale:
         raise Broken("\n".join(stale))
 
@@ -201,6 +203,21 @@ def is_comment(line):
     return line.strip().startswith("//")
 
 
+def exists(kill):
+    """Whether the source has the test, where its path says."""
+    if kill.target != "lib":
+        folder = "loom-tests" if kill.kind in CHECKERS else kill.kind
+        places = [ROOT / folder / "tests" / f"{kill.target}.rs"]
+    else:
+        module = ROOT / kill.kind / "src" / Path(*kill.test.split("::")[:-1])
+        parent = module.parent
+        # A file, a folder, or inside of the module that is tested.
+        places = [module.with_suffix(".rs"), module / "mod.rs", parent.with_suffix(".rs"), parent / "mod.rs"]
+        places.append(parent.with_name(f"{parent.name}_tests.rs"))
+    name = kill.test.split("::")[-1]
+    return any(place.is_file() and re.search(rf"\bfn {name}\(", place.read_text()) for place in places)
+
+
 def copy_tree():
     """Brings the copy up to date; files that did not change keep their times, for cargo's sake."""
     listed = subprocess.run(
@@ -257,7 +274,7 @@ def prove(kill, proven, rows):
     program = build(kill)
     if program is None:
         raise Broken(f"{kill.kind} {kill.target} does not build without a change")
-    output, code = run(program, kill, [one.test for one in same], TEST_LIMIT * len(same))
+    output, code = run(program, kill, [one.test for one in same], limit_of(kill) * len(same))
     ran = re.search(r"^test result: ok\. (\d+) passed", output, re.M)
     if code != 0 or not ran or int(ran[1]) != len(same):
         names = "\n  ".join(map(str, same))
@@ -282,10 +299,14 @@ def passes(row, kill):
     program = build(kill)
     if program is None:
         raise Broken(f"{row.name} does not compile: correct ci/mutations.txt")
-    output, code = run(program, kill, [kill.test], TEST_LIMIT)
+    output, code = run(program, kill, [kill.test], limit_of(kill))
     if "VERBOSE" in os.environ:
         print(output)
     return code == 0
+
+
+def limit_of(kill):
+    return TEST_LIMIT.get(kill.kind, TEST_LIMIT_ELSE)
 
 
 def build(kill):
