@@ -1,12 +1,34 @@
 //! A small runtime for telemetry: it runs futures and moves bytes.
 //!
-//! One worker thread owns a task queue, a timer wheel and a driver (io_uring, or epoll where
-//! io_uring is denied). Threads that produce telemetry append finished records to a [`pipe`]
-//! and never wait; the worker takes what they committed and lends it to the kernel without
-//! another copy.
+//! Each worker thread (one, unless more are asked for) owns its queues, a timer wheel and a
+//! driver: io_uring, or epoll where io_uring is denied. Tasks that compute move to whichever
+//! worker is idle; tasks that own a socket or a file stay where they are. Threads that produce
+//! telemetry append finished records to a [`pipe`] and never wait; a worker takes what they
+//! committed and lends it to the kernel without another copy.
 //!
-//! In scope: futures, timers, TCP with owned buffers, name resolution off the worker, the span
-//! queue. Out of scope: telemetry itself; see the crate `spanwire`.
+//! In scope: futures, timers, sockets and files with owned buffers, calls that block, the span
+//! queue. Out of scope: telemetry itself (see the crate `spanwire`), TLS, HTTP.
+//! `docs/runtime.md` in the repository says when to use it and when not.
+//!
+//! # Examples
+//!
+//! ```
+//! use std::time::Duration;
+//! use spanwire_runtime::{Builder, spawn, time};
+//!
+//! let runtime = Builder::new().workers(2).build()?;
+//! let sum = runtime.spawn(async {
+//!     let parts = [1, 2, 3].map(|part| spawn(async move { part * part }));
+//!     let mut sum = 0;
+//!     for part in parts {
+//!         sum += part.await.expect("no part panics");
+//!     }
+//!     time::sleep(Duration::from_millis(1)).await;
+//!     sum
+//! });
+//! assert_eq!(runtime.block_on(sum)?, 14);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! Features, none on by default: `futures-io` and `hyper` add the module `compat`, adapters to
 //! the traits of those crates. It is made for Linux; other systems have what `docs/platforms.md`
