@@ -1,6 +1,6 @@
 //! The executor: runs tasks on worker threads, and knows no I/O.
 //!
-//! A [`Pool`](pool::Pool) has some workers, and a worker two queues: one of tasks that stay
+//! A [`Pool`] has some workers, and a worker two queues: one of tasks that stay
 //! there, and one that idle workers steal from. What is woken on a worker goes to its queues; from
 //! elsewhere, pinned tasks go to their worker's mailbox, and others to the injector, from which
 //! each worker takes its share. What a worker does when it has nothing to run, and every 61 tasks

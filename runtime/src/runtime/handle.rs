@@ -18,6 +18,19 @@ use crate::task::JoinHandle;
 
 /// Spawns tasks on a [`Runtime`](super::Runtime) from anywhere. It may outlive the runtime; then
 /// tasks are dropped at once, and their handles say `Aborted`.
+///
+/// # Examples
+///
+/// ```
+/// use spanwire_runtime::{Builder, Handle};
+///
+/// let runtime = Builder::new().build()?;
+/// let handle = runtime.handle();
+/// let elsewhere = std::thread::spawn(move || handle.spawn(async { 7 }));
+/// assert_eq!(runtime.block_on(elsewhere.join().unwrap())?, 7);
+/// assert!(Handle::try_current().is_none(), "this thread is no worker");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Handle(pub(super) Arc<Inner>);
 

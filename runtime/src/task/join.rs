@@ -18,6 +18,21 @@ use crate::sync::unwind::{Panic, Payload};
 /// # Panics
 ///
 /// When polled again after it has returned the output.
+///
+/// # Examples
+///
+/// ```
+/// use spanwire_runtime::Builder;
+/// use spanwire_runtime::task::JoinError;
+///
+/// let runtime = Builder::new().build()?;
+/// assert_eq!(runtime.block_on(runtime.spawn(async { 7 }))?, 7);
+///
+/// let waits = runtime.spawn(std::future::pending::<()>());
+/// waits.abort();
+/// assert!(matches!(runtime.block_on(waits), Err(JoinError::Aborted)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct JoinHandle<T> {
     task: ManuallyDrop<TaskRef>,
     /// The output may be taken, and dropped, on the handle's thread.
