@@ -64,8 +64,9 @@ fn two_thieves_do_not_get_the_same() {
         let thieves = [thief(queue.stealer(), 1), thief(queue.stealer(), 1)];
         let mut owner = Party::default();
         owner.push(&queue, 1..=3);
-        owner.pop_all(&queue);
+        owner.pop(&queue);
         let [first, second] = thieves.map(|thief| thief.join().unwrap());
+        owner.pop_all(&queue);
         complete(3, [owner, first, second]);
     });
 }
@@ -90,10 +91,11 @@ fn a_thief_is_stolen_from_while_it_steals() {
             party.popped.sort_unstable();
             party
         });
-        owner.pop_all(&queue);
-        let mut end = end.join().unwrap();
+        owner.pop(&queue);
+        let (mut end, middle) = (end.join().unwrap(), middle.join().unwrap());
         end.popped.sort_unstable();
-        complete(6, [owner, middle.join().unwrap(), end]);
+        owner.pop_all(&queue);
+        complete(6, [owner, middle, end]);
     });
 }
 
