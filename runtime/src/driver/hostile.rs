@@ -20,7 +20,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::mio;
-use super::op::{self, Backend, Op, PARK_MAX, Recv};
+use super::op::{self, Backend, Exchange, Op, PARK_MAX, Recv, RecvFrom, Sent};
 use super::slots::{Key, Lent, Slots};
 use crate::sync::doorbell::Unpark;
 use crate::sys::socket::{RECV_FLAGS, SEND_FLAGS};
@@ -133,7 +133,9 @@ impl Backend for Hostile {
         let op = slots.in_flight_mut(key).expect("it was just inserted");
         let at_once = if self.random.one_in(4) { mio::attempt(op, None) } else { None };
         let room = match op {
-            Op::Recv(Recv { buf, .. }) => Some((op::spare_ptr(buf), op::spare(buf))),
+            Op::Recv(Recv { buf, .. })
+            | Op::RecvFrom(RecvFrom { buf, .. })
+            | Op::Exchange(Exchange { buf, .. }) => Some((op::spare_ptr(buf), op::spare(buf))),
             _ => None,
         };
         match at_once {
@@ -187,12 +189,24 @@ fn shortened(op: &mut Op, random: &mut Random) -> Option<i32> {
             let some = &first[..1 + random.below(first.len())];
             send.socket.send_with_flags(some, SEND_FLAGS)
         }
+        // A send that is not complete drops the receive that is linked to it.
+        Op::Exchange(exchange) if exchange.sent == Sent::NotYet => {
+            let first = exchange.message.pieces().first()?;
+            let some = &first[..1 + random.below(first.len())];
+            let sent = outcome(exchange.socket.send_with_flags(some, SEND_FLAGS));
+            let is_all = usize::try_from(sent) == Ok(exchange.message.bytes());
+            exchange.sent = if is_all { Sent::All } else { Sent::Broken(sent) };
+            return (!is_all).then_some(-libc::ECANCELED);
+        }
         _ => return mio::attempt(op, None),
     };
+    Some(outcome(transferred)).filter(|&result| result != -libc::EAGAIN)
+}
+
+fn outcome(transferred: io::Result<usize>) -> i32 {
     match transferred {
-        Ok(count) => i32::try_from(count).ok(),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-        Err(error) => error.raw_os_error().map(|errno| -errno),
+        Ok(count) => i32::try_from(count).expect("less than a result can say"),
+        Err(error) => -error.raw_os_error().expect("an error of the system"),
     }
 }
 

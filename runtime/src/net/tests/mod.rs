@@ -16,6 +16,7 @@ use crate::sync::doorbell::Unpark;
 
 mod accept;
 mod dropped;
+mod exchange;
 mod park;
 mod stream;
 
