@@ -1,7 +1,8 @@
 //! Drives the codec over a socket: one request at a time, over one connection that is kept.
 //!
-//! Runs on a worker of the runtime. Sending and receiving overlap, so an answer that comes
-//! before the request is sent (a 413, say) is heard instead of being lost to a broken pipe.
+//! Runs on a worker of the runtime. Request and answer are one operation if the socket takes the
+//! request at once. Else sending and receiving overlap, so an answer that comes before the
+//! request is sent (a 413, say) is heard instead of being lost to a broken pipe.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use spanwire_runtime::net::TcpStream;
+use spanwire_runtime::net::{TcpStream, Tried};
 use spanwire_runtime::time::timeout_at;
 
 use super::connect::{addresses_of, connect_any};
@@ -128,12 +129,23 @@ impl Client {
         payload: &Payload,
     ) -> Result<(Response, bool), Cut> {
         self.progress.busy_with = "sending the request or waiting for the answer";
-        let mut send = pin!(stream.send_all(self.request(payload)));
-        let mut sent: Option<io::Result<()>> = None;
+        let (tried, rest) = self.try_exchange(stream, payload).await;
+        let mut sent = match tried {
+            Tried::Received(received) => {
+                let sent = Ok(());
+                if self.take_in(received, Some(&sent))? == Progress::Done {
+                    return self.done(true);
+                }
+                Some(sent)
+            }
+            Tried::Unsent(Err(error)) => Some(Err(error)),
+            // Whatever else it may say: there is a rest to be sent.
+            _ => None,
+        };
+        let mut send = pin!(stream.send_all(rest));
         loop {
-            self.buffer.clear();
-            self.buffer.reserve(RECEIVE_BYTES);
-            let mut receive = pin!(stream.recv(std::mem::take(&mut self.buffer)));
+            let buffer = self.empty_buffer();
+            let mut receive = pin!(stream.recv(buffer));
             let (received, buffer) = poll_fn(|cx| {
                 if sent.is_none()
                     && let Poll::Ready(result) = send.as_mut().poll(cx)
@@ -145,11 +157,32 @@ impl Client {
             .await;
             self.buffer = buffer;
             if self.take_in(received, sent.as_ref())? == Progress::Done {
-                let response = self.take_response();
-                let is_sent = matches!(sent, Some(Ok(())));
-                return Ok((response.ok_or(Cut::Broken(ResponseError::Truncated))?, is_sent));
+                return self.done(matches!(sent, Some(Ok(()))));
             }
         }
+    }
+
+    /// Sends the request and receives the first piece of the answer, if the socket takes the
+    /// whole request at once; else what is left to send comes back. One operation costs less
+    /// than two.
+    async fn try_exchange(&mut self, stream: &TcpStream, payload: &Payload) -> (Tried, Vec<Bytes>) {
+        let (request, buffer) = (self.request(payload), self.empty_buffer());
+        let (tried, rest, buffer) = stream.try_exchange(request, buffer).await;
+        self.buffer = buffer;
+        (tried, rest)
+    }
+
+    fn empty_buffer(&mut self) -> Vec<u8> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        buffer.reserve(RECEIVE_BYTES);
+        buffer
+    }
+
+    /// The answer is complete.
+    fn done(&mut self, is_sent: bool) -> Result<(Response, bool), Cut> {
+        let response = self.take_response().ok_or(Cut::Broken(ResponseError::Truncated))?;
+        Ok((response, is_sent))
     }
 
     /// The request in the pieces of a vectored send; nothing of the body is copied.

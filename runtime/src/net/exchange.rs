@@ -19,7 +19,10 @@ pub struct Exchanged {
     pub sent: Sent,
     /// How much was received; 0 is the end of the stream.
     pub received: io::Result<usize>,
-    /// The buffer, lengthened by what was received.
+    /// What was to be sent, untouched, if the socket took it at once; else nothing.
+    pub bufs: Vec<Bytes>,
+    /// The buffer, lengthened by what was received; a new one if sending has failed, and not
+    /// because the connection is no more.
     pub buf: Vec<u8>,
 }
 
@@ -85,30 +88,32 @@ impl Stream {
     pub async fn exchange(&self, bufs: Vec<Bytes>, buf: Vec<u8>) -> Exchanged {
         let (tried, rest, buf) = self.try_exchange(bufs, buf).await;
         match tried {
-            Tried::Received(received) => Exchanged { sent: Sent::All, received, buf },
+            Tried::Received(received) => Exchanged { sent: Sent::All, received, bufs: rest, buf },
             Tried::Unsent(Ok(_)) => self.side_by_side(rest, buf).await,
             Tried::Unsent(Err(error)) => self.last_words(error, buf).await,
         }
     }
 
     /// As [`exchange`](Self::exchange), but ends if the socket does not take the whole request
-    /// at once, for who has a better use for the time until it does. Gives back what is left to
-    /// send: nothing if all was sent.
+    /// at once, for who has a better use for the time until it does. Gives the buffers back:
+    /// untouched if all was sent, else what is left to send.
     ///
     /// # Errors
     /// Those of [`send`](Self::send) and of [`recv`](Self::recv), as [`Tried`] says.
     pub async fn try_exchange(
         &self,
-        mut bufs: Vec<Bytes>,
+        bufs: Vec<Bytes>,
         mut buf: Vec<u8>,
     ) -> (Tried, Vec<Bytes>, Vec<u8>) {
-        bufs.retain(|buf| !buf.is_empty());
         if let Err(error) = check_room(&buf) {
             return (Tried::Unsent(Err(error)), bufs, buf);
         }
         self.socket.receives_settled().await;
         // An answer that is there already, or a request that takes several calls, or is empty.
-        if !self.socket.is_claimless() || !op::fits_one_call(&bufs) || bufs.is_empty() {
+        if !self.socket.is_claimless()
+            || !op::fits_one_call(&bufs)
+            || bufs.iter().all(Bytes::is_empty)
+        {
             return (Tried::Unsent(Ok(0)), bufs, buf);
         }
         let driver = match self.socket.driver() {
@@ -119,10 +124,7 @@ impl Stream {
         let (exchanged, mut bufs, back) = op.into_exchanged(ended);
         buf = back;
         let tried = match exchanged {
-            op::Exchanged::Received(received) => {
-                bufs.clear();
-                Tried::Received(received)
-            }
+            op::Exchanged::Received(received) => Tried::Received(received),
             op::Exchanged::Unsent(Ok(count)) => {
                 advance(&mut bufs, count);
                 Tried::Unsent(Ok(count))
@@ -155,10 +157,11 @@ impl Stream {
             recv.as_mut().poll(cx).map(Ok)
         });
         match ended.await {
-            Ok((received, buf)) => Exchanged { sent, received, buf },
+            Ok((received, buf)) => Exchanged { sent, received, bufs: Vec::new(), buf },
             Err(error) => Exchanged {
                 received: Err(error.kind().into()),
                 sent: Sent::Failed(error),
+                bufs: Vec::new(),
                 buf: Vec::new(),
             },
         }
@@ -170,7 +173,7 @@ impl Stream {
             true => self.recv(buf).await,
             false => (Err(error.kind().into()), buf),
         };
-        Exchanged { sent: Sent::Failed(error), received, buf }
+        Exchanged { sent: Sent::Failed(error), received, bufs: Vec::new(), buf }
     }
 }
 
