@@ -309,3 +309,69 @@ fn a_ring_that_has_dropped_completions_ends_its_worker() {
         ring.turn(&mut slots).unwrap_err();
     });
 }
+
+/// An exchange whose request is larger than the socket takes at once.
+fn large_exchange(socket: &Rc<Socket>) -> Op {
+    let request = vec![Bytes::from(vec![1; 64 << 20])];
+    Op::exchange(socket.lease(), request, Vec::with_capacity(16))
+}
+
+/// With a broken send the kernel drops the receive in silence, so one completion ends both.
+#[test]
+fn a_send_that_is_not_complete_ends_its_exchange() {
+    for may_cut_pairs in [false, true] {
+        with_ring(8, 16, |mut ring| {
+            ring.may_cut_pairs = may_cut_pairs;
+            let driver = Driver::new(Box::new(ring), Kind::Uring);
+            let (socket, mut peer) = pair(&driver);
+            let mut exchange = driver.0.start(large_exchange(&socket));
+            let (op, result) = loop {
+                if let Poll::Ready(ended) = poll(&mut exchange) {
+                    break ended;
+                }
+                driver.park(None);
+            };
+            let (op::Exchanged::Unsent(Ok(sent)), _, buf) = op.into_exchanged(result) else {
+                panic!("it was too large");
+            };
+            assert_eq!(driver.in_flight(), 0);
+            // Nobody receives any more.
+            peer.write_all(b"answer").unwrap();
+            assert_eq!(wait(&driver, receive(&driver, &socket)).unwrap(), 6);
+            drop((driver, socket));
+            let mut all = Vec::new();
+            peer.read_to_end(&mut all).unwrap();
+            assert_eq!((all.len(), buf.len()), (sent, 0));
+        });
+    }
+}
+
+/// The kernel may take the send and leave the receive in the queue, when it has no memory for
+/// more. Then the two are not linked, and the end of one says nothing about the other.
+#[test]
+fn a_pair_that_was_cut_keeps_its_memory_until_both_have_ended() {
+    with_ring(8, 16, |mut ring| {
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        let ours = socket2::Socket::from(OwnedFd::from(ours));
+        let socket = Rc::new(Socket::new(ours, std::rc::Weak::new()));
+        let mut slots = Slots::new();
+        let Ok(key) = slots.insert(Box::new(large_exchange(&socket))) else { panic!("it fits") };
+        let Some(Op::Exchange(exchange)) = slots.in_flight_mut(key) else { panic!("it is one") };
+        let [send, recv] = super::pair(exchange, key);
+        assert!(ring.push(&mut slots, &send));
+        ring.enter(0, Some(Duration::ZERO)).unwrap();
+        assert!(ring.push(&mut slots, &recv));
+        ring.enter(0, Some(Duration::ZERO)).unwrap();
+        ring.may_cut_pairs = true;
+        ring.reap(&mut slots);
+        assert_eq!(slots.in_flight(), 1, "the kernel has the receive");
+        while slots.in_flight() > 0 {
+            ring.park(&mut slots, None).unwrap();
+        }
+        assert_eq!(slots.tally().read().stale, 0);
+        let Some((op, result)) = slots.take(key) else { panic!("it has ended") };
+        let (exchanged, ..) = op.into_exchanged(op::outcome(result));
+        assert!(matches!(exchanged, op::Exchanged::Unsent(Ok(1..))));
+        peer.write_all(b"answer").unwrap();
+    });
+}
