@@ -52,6 +52,7 @@ class Kill:
 class Row:
     name: str
     line: int
+    needs_uring: bool = False
     edits: list = field(default_factory=list)
     kills: list = field(default_factory=list)
 
@@ -107,6 +108,8 @@ def parse_line(rows, number, line):
     word, _, rest = line.partition(" ")
     if word == "==":
         rows.append(Row(rest.strip(), number))
+    elif line.strip() == "needs uring":
+        rows[-1].needs_uring = True
     elif word == "in":
         file, *scopes = [part.strip() for part in rest.split(" :: ")]
         rows[-1].edits.append(Edit(file, scopes))
@@ -245,6 +248,9 @@ def write(path, content):
 
 def perform(rows, limit):
     began = time.monotonic()
+    if any(row.needs_uring for row in rows) and not has_uring():
+        print("mutations: no io_uring here: skipping", *(row.name for row in rows if row.needs_uring))
+        rows = [row for row in rows if not row.needs_uring]
     # Rows of one binary follow each other, so that each baseline is built and run once.
     rows = sorted(rows, key=lambda row: min(row.kills).binary)
     proven, survivors, done = set(), [], 0
@@ -264,6 +270,10 @@ def perform(rows, limit):
     if survivors:
         print(f"mutations: survived: {' '.join(survivors)}", file=sys.stderr)
     return 1 if survivors else 0
+
+
+def has_uring():
+    return subprocess.run([sys.executable, ROOT / "ci/has_uring.py"], capture_output=True).returncode == 0
 
 
 def prove(kill, proven, rows):

@@ -100,6 +100,21 @@ fn no_completion_is_lost_when_more_end_at_once_than_the_queue_holds() {
     });
 }
 
+/// A worker that has always something to run never parks.
+#[test]
+fn a_busy_worker_fetches_what_the_queue_did_not_hold() {
+    with_driver(4, 8, |driver, _| {
+        let (socket, peer) = pair(&driver);
+        let receives: Vec<_> = (0..50).map(|_| receive(&driver, &socket)).collect();
+        driver.turn();
+        drop(peer);
+        // Each turn fetches a queue full; there are more than enough of them.
+        (0..1000).for_each(|_| driver.turn());
+        assert_eq!(driver.in_flight(), 0);
+        drop(receives);
+    });
+}
+
 /// A multishot poll ends when its completion finds no room.
 #[test]
 fn the_bell_is_heard_after_the_queue_was_full() {
