@@ -53,7 +53,7 @@ criterion_group!(
     config = Criterion::default()
         .sample_size(SAMPLES)
         .warm_up_time(Duration::from_millis(100))
-        .measurement_time(Duration::from_millis(500));
+        .measurement_time(Duration::from_secs(1));
     targets = rows
 );
 criterion_main!(runtime);
