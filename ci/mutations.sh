@@ -2,7 +2,7 @@
 # Weakens one ordering, drops one fence, forgets one cancel ... and checks that the test that is named for it fails.
 #
 #   ci/mutations.sh              a sample, chosen by the commit (MUTATIONS_SAMPLE, MUTATIONS_LIMIT)
-#   ci/mutations.sh --all        every row; some minutes on two cores
+#   ci/mutations.sh --all        every row; five to twenty minutes on two cores
 #   ci/mutations.sh NAME...      these rows, or all whose names begin with NAME
 #   ci/mutations.sh --check      builds nothing: does every row still match the source?
 #
