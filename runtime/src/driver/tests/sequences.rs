@@ -52,6 +52,8 @@ struct Tested {
     /// How often it was started again.
     repeats: u8,
     waker: Arc<Count>,
+    /// How often its waker had been called when it began to wait.
+    waits_since: Option<usize>,
 }
 
 proptest! {
@@ -146,6 +148,10 @@ proptest! {
         }
         driver.turn();
         prop_assert_eq!(driver.in_flight(), 0);
+        for future in &futures {
+            let is_woken = |since| future.waker.get() == since + 1;
+            prop_assert!(future.waits_since.is_none_or(is_woken), "woken, and once");
+        }
         futures.clear();
         prop_assert!(lent.iter().all(|(_, bytes)| Arc::strong_count(bytes) == 1));
         prop_assert_eq!(Rc::strong_count(&socket), 1);
@@ -157,14 +163,17 @@ fn start(driver: &Driver, op: Op, lent: Option<Arc<Vec<u8>>>) -> Tested {
     let InFlight::Started(_, Some(key)) = future else { panic!("it has not been polled") };
     // The copy in `Tested` would keep the memory alive; only its length is of interest.
     let lent = lent.map(|bytes| Arc::new(bytes.to_vec()));
-    Tested { future, key, lent, repeats: 0, waker: Arc::default() }
+    Tested { future, key, lent, repeats: 0, waker: Arc::default(), waits_since: None }
 }
 
 /// Polls; checks what comes back against what was lent; returns the result.
 fn poll(tested: &mut Tested) -> Option<i32> {
     let waker = Waker::from(Arc::clone(&tested.waker));
     let polled = Pin::new(&mut tested.future).poll(&mut Context::from_waker(&waker));
-    let Poll::Ready((op, result)) = polled else { return None };
+    let Poll::Ready((op, result)) = polled else {
+        tested.waits_since = Some(tested.waker.get());
+        return None;
+    };
     match &tested.lent {
         Some(lent) => assert_eq!(op.into_bufs().concat(), **lent),
         None => {
