@@ -4,6 +4,7 @@
 //!
 //! - operations end in any order, and late; completions are reported in any order, a few at a time,
 //!   as from a queue that is too small for them;
+//! - calls on files are made, as by a ring;
 //! - receives and sends transfer less than they could;
 //! - a cancellation takes effect after a while, or comes too late;
 //! - what can be repeated is interrupted unasked, once: ECANCELED, EINTR or EAGAIN;
@@ -14,12 +15,14 @@
 use std::collections::HashSet;
 use std::io;
 use std::mem::{self, MaybeUninit};
+use std::os::fd::IntoRawFd;
 use std::ptr;
 use std::slice;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::mio;
+use super::op::file::Call;
 use super::op::{self, Backend, Exchange, Op, PARK_MAX, Recv, RecvFrom, Sent};
 use super::slots::{Key, Lent, Slots};
 use crate::sync::doorbell::Unpark;
@@ -97,7 +100,7 @@ impl Hostile {
                 Some(-INTERRUPTIONS[self.random.below(INTERRUPTIONS.len())])
             }
             3 | 4 => shortened(op, &mut self.random),
-            _ => mio::attempt(op, None),
+            _ => whole(op),
         }
     }
 
@@ -131,7 +134,7 @@ impl Held {
 impl Backend for Hostile {
     fn start(&mut self, slots: &mut Slots<Op>, key: Key) {
         let op = slots.in_flight_mut(key).expect("it was just inserted");
-        let at_once = if self.random.one_in(4) { mio::attempt(op, None) } else { None };
+        let at_once = if self.random.one_in(4) { whole(op) } else { None };
         let room = match op {
             Op::Recv(Recv { buf, .. })
             | Op::RecvFrom(RecvFrom { buf, .. })
@@ -156,6 +159,10 @@ impl Backend for Hostile {
 
     fn forget(&mut self, _source: usize) {}
 
+    fn takes_files(&self) -> bool {
+        true
+    }
+
     fn turn(&mut self, slots: &mut Slots<Op>) -> io::Result<()> {
         self.advance(slots);
         Ok(())
@@ -169,6 +176,29 @@ impl Backend for Hostile {
 
     fn unpark(&self) -> Box<dyn Unpark> {
         Box::new(Arc::clone(&self.bell))
+    }
+}
+
+/// Does what `op` asks for, if that is possible now.
+fn whole(op: &mut Op) -> Option<i32> {
+    match op {
+        Op::File(file) => Some(made(&mut file.call)),
+        op => mio::attempt(op, None),
+    }
+}
+
+/// Makes a call on a file, with what a ring would report and leave behind: an open's descriptor,
+/// and what was read behind the end of the buffer.
+fn made(call: &mut Call) -> i32 {
+    let before = if let Call::Read { buf, .. } = call { buf.len() } else { 0 };
+    let result = outcome(call.make());
+    match call {
+        Call::Open { opened, .. } => opened.take().map_or(result, IntoRawFd::into_raw_fd),
+        Call::Read { buf, .. } => {
+            buf.truncate(before);
+            result
+        }
+        _ => result,
     }
 }
 
@@ -198,7 +228,7 @@ fn shortened(op: &mut Op, random: &mut Random) -> Option<i32> {
             exchange.sent = if is_all { Sent::All } else { Sent::Broken(sent) };
             return (!is_all).then_some(-libc::ECANCELED);
         }
-        _ => return mio::attempt(op, None),
+        _ => return whole(op),
     };
     Some(outcome(transferred)).filter(|&result| result != -libc::EAGAIN)
 }

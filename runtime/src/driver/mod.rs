@@ -348,7 +348,7 @@ impl Shared {
 
     /// Whether it takes [`Op::file`]. Files are always ready, so a poller is of no use to them.
     pub(crate) fn takes_files(&self) -> bool {
-        self.kind == Kind::Uring
+        self.core.borrow().backend.takes_files()
     }
 
     /// Starts `op`.

@@ -271,6 +271,10 @@ impl Backend for Ring {
 
     fn forget(&mut self, _source: usize) {}
 
+    fn takes_files(&self) -> bool {
+        true
+    }
+
     fn turn(&mut self, slots: &mut Slots<Op>) -> io::Result<()> {
         let queue = self.ring.submission();
         let has_work = !queue.is_empty() || queue.taskrun() || queue.cq_overflow();

@@ -52,6 +52,11 @@ pub(super) trait Backend {
     /// Forgets a socket that is about to be closed; only after [`Socket::set_source`].
     fn forget(&mut self, source: usize);
 
+    /// Whether it takes [`Op::file`], for which nobody can wait by waiting for readiness.
+    fn takes_files(&self) -> bool {
+        false
+    }
+
     /// Submits what was queued and reports what has ended, without waiting.
     ///
     /// # Errors

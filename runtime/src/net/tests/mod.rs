@@ -17,6 +17,7 @@ use crate::sync::doorbell::Unpark;
 mod accept;
 mod dropped;
 mod exchange;
+mod files;
 mod park;
 mod stream;
 
