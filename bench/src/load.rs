@@ -43,6 +43,9 @@ pub struct Options {
     /// Afterwards stay idle for this many seconds and name the threads that woke up, on stderr
     #[arg(long, value_name = "SECONDS")]
     pub idle: Option<u64>,
+    /// Threads of the exporter's runtime
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub workers: u8,
     /// End with one JSON object on the last line of stdout
     #[arg(long)]
     pub json: bool,
@@ -66,6 +69,7 @@ pub fn run(options: &Options) -> Result<Summary, String> {
             .or_else(|| sink.as_ref().map(|s| s.endpoint().to_owned())),
         resource: span::resource(),
         timings: Some(timings.clone()),
+        workers: options.workers.into(),
         outstanding: options.outstanding.unwrap_or(0),
     })?;
     let (mut summary, emitted, patience) = measured(&subject, &plan(options));

@@ -64,6 +64,7 @@ pub struct Builder {
     lanes: usize,
     io: Option<Choice>,
     thread_name: String,
+    workers: usize,
     on_diagnostic: Option<Handler>,
     lookup: Lookup,
 }
@@ -88,6 +89,7 @@ impl Builder {
             lanes: LANES,
             io: None,
             thread_name: THREAD_NAME.to_owned(),
+            workers: WORKERS,
             on_diagnostic: None,
             lookup: Box::new(|name| std::env::var_os(name)),
         }
@@ -227,7 +229,17 @@ impl Builder {
         self
     }
 
-    /// Name of the exporter's thread. Default `spanwire`.
+    /// How many threads the exporter's runtime has. Default 1, at most 64.
+    ///
+    /// Delivery is pinned to the first, with its connections. The others take work that may run
+    /// anywhere, of which there is none yet: more than one costs memory and sleeps.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Name of the exporter's thread; a number follows it if there are several. Default
+    /// `spanwire`.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.thread_name = name.into();
         self
@@ -299,6 +311,7 @@ impl Builder {
             lanes: self.lanes,
             io,
             thread_name: self.thread_name,
+            workers: self.workers,
             on_thread_start,
             diagnostics,
         })
@@ -314,6 +327,7 @@ impl Builder {
             ("Builder::response_bytes_max", self.response_bytes_max as u64, RESPONSE_BYTES),
             ("Builder::buffer_bytes", self.buffer_bytes as u64, BUFFER_BYTES_BOUNDS),
             ("Builder::in_flight", self.lanes as u64, LANES_BOUNDS),
+            ("Builder::workers", self.workers as u64, WORKERS_BOUNDS),
         ];
         match bounds.into_iter().find(|(_, value, bounds)| !bounds.contains(value)) {
             None => Ok(()),
@@ -470,6 +484,10 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The latency of a quiet service.
 const AGE_MAX: Duration = Duration::from_secs(1);
 const THREAD_NAME: &str = "spanwire";
+/// A host gives an exporter one thread, unless it says otherwise.
+const WORKERS: usize = 1;
+/// What the runtime takes.
+const WORKERS_BOUNDS: RangeInclusive<u64> = 1..=64;
 /// Half a minute of 1000 spans a second.
 const BUFFER_BYTES: usize = 16 << 20;
 /// Below a mebibyte a few threads' chunks would be all of it; the pool is one allocation.

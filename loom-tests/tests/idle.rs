@@ -213,15 +213,22 @@ impl Site {
         while !self.stop.load(Ordering::Relaxed) {
             let own = local.pop().or_else(|| self.injector.take_into(local, 2));
             if let Some(task) = own.or_else(|| self.search(me, local, &mut searching)) {
-                if std::mem::take(&mut searching) && self.idle.end_search() {
-                    self.wake_one();
+                if std::mem::take(&mut searching) {
+                    self.end_search();
                 }
                 self.run(task, local);
             } else {
                 searching = self.sleep(me, searching);
             }
         }
-        if searching && self.idle.end_search() {
+        if searching {
+            self.end_search();
+        }
+    }
+
+    /// As the executor: a worker is not woken for nothing.
+    fn end_search(&self) {
+        if self.idle.end_search() && self.any_work() {
             self.wake_one();
         }
     }

@@ -102,6 +102,7 @@ fn open(options: &ChildOptions) -> Result<Subject, String> {
         endpoint: Some(options.endpoint.clone()),
         resource: span::resource(),
         timings: None,
+        workers: 1,
         outstanding: options.outstanding,
     });
     opened.map_err(|error| format!("{CANNOT_OPEN}{error}"))

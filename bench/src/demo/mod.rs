@@ -39,6 +39,9 @@ pub struct Options {
     /// Connections that drive the service at the same time
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub connections: u16,
+    /// Threads of the exporter's runtime
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub workers: u8,
     /// End with one JSON object on the last line of stdout
     #[arg(long)]
     pub json: bool,
@@ -60,6 +63,7 @@ pub fn run(options: &Options) -> Result<Summary, String> {
         endpoint: collector.as_ref().map(Collector::endpoint),
         resource: Resource::builder().with_service_name("spanwire-demo").build(),
         timings: Some(timings.clone()),
+        workers: options.workers.into(),
         outstanding: 0,
     })?;
     let (mut summary, patience) = measured(&subject, options, collector.as_ref(), &timings)?;

@@ -33,6 +33,8 @@ pub struct Settings {
     pub resource: Resource,
     /// Times each `on_end` into these; `None` adds nothing to the caller's path.
     pub timings: Option<Timings>,
+    /// Threads of spanwire's runtime.
+    pub workers: usize,
     /// How many spans may be outstanding at once, for exporters whose queue is counted in spans.
     pub outstanding: u64,
 }

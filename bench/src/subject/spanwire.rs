@@ -8,11 +8,11 @@ use spanwire::{Exporter, otel_0_33::SpanProcessor};
 use super::{Counts, Peer, Settings, Subject};
 
 pub(super) fn open(settings: &Settings) -> Result<Subject, String> {
-    let exporter = match &settings.endpoint {
-        Some(endpoint) => Exporter::builder().endpoint(endpoint).build(),
-        None => Exporter::from_env(),
+    let mut builder = Exporter::builder().workers(settings.workers);
+    if let Some(endpoint) = &settings.endpoint {
+        builder = builder.endpoint(endpoint);
     }
-    .map_err(|error| error.to_string())?;
+    let exporter = builder.build().map_err(|error| error.to_string())?;
     let provider = super::provider(SpanProcessor::new(&exporter), settings);
     Ok(Subject { provider, peer: Box::new(Spanwire(exporter)) })
 }

@@ -1,7 +1,7 @@
 //! Joins the stages into a running exporter: the one place that knows them all.
 
 use std::any::Any;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) lanes: usize,
     pub(crate) io: Choice,
     pub(crate) thread_name: String,
+    /// Threads of the runtime; delivery is on the first.
+    pub(crate) workers: usize,
     /// Runs on the exporter's thread first; what it returns lives as long as the thread.
     pub(crate) on_thread_start: fn() -> Box<dyn Any>,
     pub(crate) diagnostics: Diagnostics,
@@ -77,25 +79,26 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Runtime), BuildE
         let batcher = Batcher::new(settings.batch);
         Delivery::new(alive, drainer, batcher, lanes, settings.age_max).run()
     };
-    // Detached: the task tells of its end through `Shared`.
-    drop(runtime.spawn_pinned(make));
+    // Detached: the task tells of its end through `Shared`. The pipe rings this worker.
+    drop(runtime.spawn_pinned_on(DELIVERY, make));
     Ok((shared, runtime))
 }
 
 fn start_runtime(settings: &Settings) -> Result<(Runtime, thread::ThreadId), BuildError> {
-    let thread = Arc::new(OnceLock::new());
-    let (on_thread_start, started) = (settings.on_thread_start, Arc::clone(&thread));
     let runtime = RuntimeBuilder::new()
+        .workers(settings.workers)
         .thread_name(settings.thread_name.clone())
         .io(settings.io)
-        .on_thread_start(move || {
-            let _ = started.set(thread::current().id());
-            on_thread_start()
-        })
+        .on_thread_start(settings.on_thread_start)
         .build()
         .map_err(BuildError::Runtime)?;
-    // The hook runs before `build` returns, so the id is there.
-    let id = thread.get().copied().unwrap_or_else(|| thread::current().id());
+    // A channel, because this may be the worker of another runtime, which must not block on a task.
+    let (tell, told) = mpsc::sync_channel(1);
+    drop(runtime.spawn_pinned_on(DELIVERY, move || async move {
+        let _ = tell.send(thread::current().id());
+    }));
+    // A worker that dies before it runs this leaves an exporter that says so.
+    let id = told.recv().unwrap_or_else(|_| thread::current().id());
     Ok((runtime, id))
 }
 
@@ -104,3 +107,6 @@ fn fallback(shared: &Shared, choice: Choice) -> Option<String> {
     let reason = shared.driver.reason.as_ref().filter(|_| choice == Choice::Auto)?;
     Some(format!("io_uring is not available, so epoll is used: {reason}"))
 }
+
+/// The worker that delivers: the one whose doorbell `Runtime::doorbell` gives.
+const DELIVERY: usize = 0;

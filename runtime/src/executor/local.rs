@@ -98,7 +98,7 @@ impl Local {
             return self.next_pinned().or_else(|| self.next_mail());
         }
         if self.injector_next.replace(false)
-            && let Some(task) = self.pool.injector().pop()
+            && let Some(task) = self.next_injected()
         {
             return Some(task);
         }
@@ -177,8 +177,9 @@ impl Local {
     fn stop_search(&self) {
         if self.is_searching.get() {
             self.is_searching.set(false);
-            if self.pool.idle().end_search() {
-                // The last one that searched: there may be more.
+            // The last one that searched looks whether there is more: who published work while it
+            // searched left it to it. Who does so later wakes somebody.
+            if self.pool.idle().end_search() && self.pool.has_common_work() {
                 self.pool.wake_one();
             }
         }

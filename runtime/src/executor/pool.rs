@@ -79,6 +79,7 @@ impl Pool {
     }
 
     /// How many workers there are.
+    #[inline]
     pub fn workers(&self) -> usize {
         self.posts.len()
     }

@@ -8,8 +8,9 @@
 //! 1. Work was published and nobody searches: wake one worker that sleeps. It counts as a searcher
 //!    from that moment on, so that a thousand pushes wake one worker and not a thousand.
 //! 2. Work was published and somebody searches: nothing. The searcher finds *something*.
-//! 3. The last searcher that stops searching looks for one more to wake: so work that came
-//!    during rule 2 brings up workers one after the other, as long as there is work for them.
+//! 3. The last searcher that stops searching looks at all queues, and if there is more, for one
+//!    more to wake: so work that came during rule 2 brings up workers one after the other, as
+//!    long as there is work for them.
 //! 4. A worker that lies down while nobody searches looks at all queues once more: at the
 //!    injector first, because tasks move from there to the workers' own queues. If it sees
 //!    something it gets up as a searcher, so rule 3 holds for it.
@@ -111,13 +112,14 @@ impl Idle {
     }
 
     /// The worker stops searching, because it has found something to do. If it was the last one
-    /// that searched, the answer is true, and the caller asks
-    /// [`worker_to_wake`](Self::worker_to_wake): there may be more.
+    /// that searched, the answer is true: if the caller sees more in any queue now, it asks
+    /// [`worker_to_wake`](Self::worker_to_wake).
     pub fn end_search(&self) -> bool {
         debug_assert!(!self.is_lone(), "a lone worker never searches");
         // Ordering: Release pairs with the Acquire in `park`: what this worker has moved to its own
-        // queue is seen by those that lie down after it.
-        let before = self.word.fetch_sub(SEARCHING, Ordering::Release);
+        // queue is seen by those that lie down after it. Acquire pairs with the Release in
+        // `nobody_to_wake`: what was left to this worker is seen in the look that follows.
+        let before = self.word.fetch_sub(SEARCHING, Ordering::AcqRel);
         debug_assert!(searching(before) > 0, "nobody searched");
         searching(before) == 1
     }

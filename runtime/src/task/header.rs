@@ -78,6 +78,7 @@ pub(super) struct Vtable {
 }
 
 impl Header {
+    #[inline]
     pub(super) fn new(vtable: &'static Vtable, home: Home) -> Self {
         Self {
             state: State::new(),

@@ -34,19 +34,23 @@ impl TaskRef {
     ///
     /// - `task` came from `raw::allocate`;
     /// - the caller gives up one reference.
+    #[inline]
     pub(super) unsafe fn from_raw(task: NonNull<Header>) -> Self {
         Self(task)
     }
 
+    #[inline]
     pub(super) fn into_raw(self) -> NonNull<Header> {
         ManuallyDrop::new(self).0
     }
 
+    #[inline]
     pub(super) fn header(&self) -> &Header {
         // SAFETY: this reference keeps the task alive.
         unsafe { self.0.as_ref() }
     }
 
+    #[inline]
     pub(super) fn as_ptr(&self) -> NonNull<Header> {
         self.0
     }
@@ -185,6 +189,7 @@ impl TaskRef {
 }
 
 impl Clone for TaskRef {
+    #[inline]
     fn clone(&self) -> Self {
         self.header().state.add_reference();
         Self(self.0)
@@ -192,6 +197,7 @@ impl Clone for TaskRef {
 }
 
 impl Drop for TaskRef {
+    #[inline]
     fn drop(&mut self) {
         if self.header().state.drop_reference() {
             // SAFETY: it was the last reference.
@@ -205,6 +211,7 @@ impl Runnable {
     ///
     /// - as for [`TaskRef::from_raw`];
     /// - the `NOTIFIED` bit was set for this reference.
+    #[inline]
     pub(super) unsafe fn from_raw(task: NonNull<Header>) -> Self {
         // SAFETY: the caller's.
         Self(unsafe { TaskRef::from_raw(task) })

@@ -105,11 +105,13 @@ pub(super) enum End {
 impl State {
     /// A task that is about to be queued by its runner: one reference for the queue, one for
     /// the join handle.
+    #[inline]
     pub(super) fn new() -> Self {
         Self(AtomicUsize::new(RUNNING | JOIN_INTEREST | (2 * REFERENCE)))
     }
 
     /// The word now.
+    #[inline]
     pub(super) fn load(&self) -> Snapshot {
         // Ordering: Acquire pairs with the Release of `complete`, for the join handle that
         // reads the output next.
@@ -247,6 +249,7 @@ impl State {
 
     /// The join handle lends the waker that it has stored. False: the task has completed, and
     /// the waker is still the join handle's.
+    #[inline]
     pub(super) fn set_join_waker(&self) -> bool {
         self.update(|now| {
             debug_assert!(now.is(JOIN_INTEREST) && !now.is(JOIN_WAKER));
@@ -282,6 +285,7 @@ impl State {
     }
 
     /// Whether the join handle, which asks, is all that is left of a complete task.
+    #[inline]
     pub(super) fn is_left_to_join(&self) -> bool {
         // Ordering: Acquire pairs with the Release of each reference that was dropped, for the
         // caller who frees the task.
@@ -291,6 +295,7 @@ impl State {
 
     /// The join handle goes away. The result says what it has to drop before it gives up its
     /// reference: the output if `is_complete`, the waker if not `has_join_waker`.
+    #[inline]
     pub(super) fn drop_join(&self) -> Snapshot {
         self.update(|now| {
             debug_assert!(now.is(JOIN_INTEREST), "the join handle was dropped twice");
@@ -304,6 +309,7 @@ impl State {
     }
 
     /// One more reference.
+    #[inline]
     pub(super) fn add_reference(&self) {
         // Ordering: Relaxed, as in `Arc`: the caller has a reference already, and passing the
         // new one on synchronises by itself.
@@ -315,12 +321,14 @@ impl State {
 
     /// One reference fewer. True: it was the last, and the caller frees the task.
     #[must_use]
+    #[inline]
     pub(super) fn drop_reference(&self) -> bool {
         self.drop_references(1)
     }
 
     /// Several references fewer. True: they were the last, and the caller frees the task.
     #[must_use]
+    #[inline]
     pub(super) fn drop_references(&self, references: usize) -> bool {
         // Ordering: Release, so that this reference's use of the task comes before its end;
         // Acquire pairs with that of every other reference, for the caller who frees it.
@@ -356,32 +364,39 @@ impl Default for State {
 
 impl Snapshot {
     /// The output is stored.
+    #[inline]
     pub(super) fn is_complete(self) -> bool {
         self.is(COMPLETE)
     }
 
     /// The join waker is lent to the runner.
+    #[inline]
     pub(super) fn has_join_waker(self) -> bool {
         self.is(JOIN_WAKER)
     }
 
     /// Whether any of `bits` is set.
+    #[inline]
     fn is(self, bits: usize) -> bool {
         self.0 & bits != 0
     }
 
+    #[inline]
     fn with(self, bits: usize) -> Self {
         Self(self.0 | bits)
     }
 
+    #[inline]
     fn without(self, bits: usize) -> Self {
         Self(self.0 & !bits)
     }
 
+    #[inline]
     fn references(self) -> usize {
         self.0 / REFERENCE
     }
 
+    #[inline]
     fn more_references(self) -> Self {
         if self.0 > REFERENCES_MAX {
             process::abort();
@@ -389,10 +404,12 @@ impl Snapshot {
         Self(self.0 + REFERENCE)
     }
 
+    #[inline]
     fn less_reference(self) -> Self {
         self.less_references(1)
     }
 
+    #[inline]
     fn less_references(self, references: usize) -> Self {
         debug_assert!(self.references() >= references, "a reference was dropped twice");
         Self(self.0 - (references * REFERENCE))

@@ -1,6 +1,7 @@
 //! The timers of the worker that runs on this thread.
 
 use std::cell::{Cell, RefCell};
+use std::ptr;
 use std::rc::Rc;
 use std::task::Waker;
 use std::thread::{self, ThreadId};
@@ -35,8 +36,8 @@ impl Timers {
     }
 
     /// Calls `work` with this wheel as the thread's.
-    pub(crate) fn enter<R>(self: &Rc<Self>, work: impl FnOnce() -> R) -> R {
-        let _entered = Entered(CURRENT.replace(Some(Rc::clone(self))));
+    pub(crate) fn enter<R>(&self, work: impl FnOnce() -> R) -> R {
+        let _entered = Entered(CURRENT.with(|current| current.replace(self)));
         work()
     }
 
@@ -87,16 +88,27 @@ impl Timers {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Rc<Timers>>> = const { RefCell::new(None) };
+    /// The wheel of the worker that runs on this thread; null elsewhere.
+    static CURRENT: Cell<*const Timers> = const { Cell::new(ptr::null()) };
 }
 
-/// This thread's wheel.
+/// Calls `look` with this thread's wheel. None on a thread that is no worker.
+#[inline]
+fn with<R>(look: impl FnOnce(&Timers) -> R) -> Option<R> {
+    let timers = CURRENT.try_with(Cell::get).unwrap_or(ptr::null());
+    // SAFETY: `enter` borrows what it sets for as long as it is set, on this thread. It is not
+    // `Sync`, and does not get to another one.
+    unsafe { timers.as_ref() }.map(look)
+}
+
+/// Calls `look` with this thread's wheel.
 ///
 /// # Panics
 ///
 /// On a thread that is not a worker.
-pub(super) fn current() -> Rc<Timers> {
-    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten().expect(
+#[inline]
+pub(super) fn with_current<R>(look: impl FnOnce(&Timers) -> R) -> R {
+    with(look).expect(
         "a timer was used on a thread that is not a worker of the spanwire runtime: spawn the \
          future instead of polling it here",
     )
@@ -105,18 +117,19 @@ pub(super) fn current() -> Rc<Timers> {
 /// Disarms a timer of this thread. One of another thread lapses: it wakes its task once more,
 /// for nothing.
 pub(super) fn disarm(armed: Armed) {
-    let current = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
-    if let Some(timers) = current.filter(|timers| timers.holds(armed)) {
-        let waker = timers.wheel.borrow_mut().cancel(armed.key);
-        unwind::quietly(|| drop(waker));
-    }
+    with(|timers| {
+        if timers.holds(armed) {
+            let waker = timers.wheel.borrow_mut().cancel(armed.key);
+            unwind::quietly(|| drop(waker));
+        }
+    });
 }
 
 /// Puts back the wheel that the thread had before.
-struct Entered(Option<Rc<Timers>>);
+struct Entered(*const Timers);
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        drop(CURRENT.replace(self.0.take()));
+        CURRENT.with(|current| current.set(self.0));
     }
 }

@@ -1,11 +1,14 @@
 //! Waiting for a moment.
 
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use super::current::{self, Armed};
+use super::current::{self, Armed, Timers};
+use super::wheel::TICK;
+use crate::sync::budget;
 
 /// Waits for `duration`, rounded up to a millisecond. Zero is ready at once; a duration that
 /// no clock can express, such as [`Duration::MAX`], never ends.
@@ -25,7 +28,8 @@ use super::current::{self, Armed};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep { deadline: Instant::now().checked_add(duration), armed: None }
+    let deadline = Instant::now().checked_add(duration);
+    Sleep { deadline, armed: None, is_ahead: duration >= TICK }
 }
 
 /// Waits until `deadline`, rounded up to a millisecond. One that has passed is ready at once.
@@ -34,7 +38,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 ///
 /// The future panics when polled on a thread that is not a worker.
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep { deadline: Some(deadline), armed: None }
+    Sleep { deadline: Some(deadline), armed: None, is_ahead: false }
 }
 
 /// The future of [`sleep`] and [`sleep_until`].
@@ -45,6 +49,10 @@ pub struct Sleep {
     deadline: Option<Instant>,
     /// The timer that was last armed for it.
     armed: Option<Armed>,
+    /// It was more than a tick ahead when it was made, and was not polled since. Then the clock
+    /// need not be asked again: should the moment have passed, the wheel notices as soon as the
+    /// worker looks around.
+    is_ahead: bool,
 }
 
 impl Sleep {
@@ -58,6 +66,7 @@ impl Sleep {
     pub fn reset(&mut self, deadline: Instant) {
         self.disarm();
         self.deadline = Some(deadline);
+        self.is_ahead = false;
     }
 
     /// Never ends.
@@ -77,7 +86,13 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let timers = current::current();
+        current::with_current(|timers| self.poll_in(timers, context))
+    }
+}
+
+impl Sleep {
+    fn poll_in(&mut self, timers: &Timers, context: &Context<'_>) -> Poll<()> {
+        ready!(budget::proceed(context));
         if let Some(armed) = self.armed.filter(|armed| timers.holds(*armed))
             && timers.rearm(armed, context.waker())
         {
@@ -86,7 +101,9 @@ impl Future for Sleep {
         // Never armed here, or expired; the clock decides.
         self.armed = None;
         let Some(deadline) = self.deadline else { return Poll::Pending };
-        if deadline <= Instant::now() {
+        let is_ahead = mem::take(&mut self.is_ahead);
+        if !is_ahead && deadline <= Instant::now() {
+            budget::spend();
             return Poll::Ready(());
         }
         self.armed = Some(timers.arm(deadline, context.waker().clone()));

@@ -123,15 +123,14 @@ impl<T> Wheel<T> {
 
     /// The last tick that is not after `time`.
     fn tick_before(&self, time: Instant) -> u64 {
-        let passed = time.saturating_duration_since(self.start).as_millis();
-        u64::try_from(passed).map_or(TICK_MAX, |tick| tick.min(TICK_MAX))
+        let passed = time.saturating_duration_since(self.start);
+        ticks(passed, passed.subsec_millis())
     }
 
     /// The first tick that is not before `time`.
     fn tick_after(&self, time: Instant) -> u64 {
         let passed = time.saturating_duration_since(self.start);
-        let up = passed.saturating_add(TICK - Duration::from_nanos(1)).as_millis();
-        u64::try_from(up).map_or(TICK_MAX, |tick| tick.min(TICK_MAX))
+        ticks(passed, passed.subsec_nanos().div_ceil(NANOS_A_TICK))
     }
 
     /// The first occupied slot, and the tick at which it starts.
@@ -237,8 +236,18 @@ impl<T> Wheel<T> {
     }
 }
 
+/// The whole seconds of `passed` in ticks, and `more`. In 64 bits: the division of
+/// `Duration::as_millis` is one of 128.
+#[inline]
+fn ticks(passed: Duration, more: u32) -> u64 {
+    let seconds = passed.as_secs().saturating_mul(TICKS_A_SECOND);
+    seconds.saturating_add(more.into()).min(TICK_MAX)
+}
+
 /// What the wheel can tell apart.
-const TICK: Duration = Duration::from_millis(1);
+pub(super) const TICK: Duration = Duration::from_millis(1);
+const TICKS_A_SECOND: u64 = 1000;
+const NANOS_A_TICK: u32 = 1_000_000;
 /// Bits of a tick that one level looks at.
 const BITS: u32 = 6;
 /// Slots of a level.
