@@ -79,6 +79,24 @@ fn a_child_can_run_a_runtime_of_its_own() {
     });
 }
 
+/// A task that forks has a budget, which nobody refills in the child.
+#[test]
+fn a_child_of_a_worker_waits_for_as_much_as_it_likes() {
+    let runtime = runtime();
+    let forks = runtime.spawn(async {
+        let child = fork();
+        if child == 0 {
+            let own = self::runtime();
+            (0..1000).for_each(|_| own.block_on(own.spawn(async {})).unwrap());
+            // SAFETY: ends the child; nothing of the parent's is dropped.
+            unsafe { libc::_exit(0) };
+        }
+        child
+    });
+    let child = runtime.block_on(forks).unwrap();
+    assert_eq!(child::status(child), Some(0), "the child hangs");
+}
+
 /// The fork comes while other threads spawn, wake, call and append as fast as they can, so one of
 /// them is in the middle of any step, under any lock.
 #[test]

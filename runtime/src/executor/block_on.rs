@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
+use crate::sync::budget;
 use crate::sync::shim::atomic::{AtomicBool, Ordering};
 use crate::sync::shim::thread::{self, Thread};
 
@@ -19,6 +20,8 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
         "block_on was called on a worker of the spanwire runtime, where it would stop every \
          task: await the future, or call it from another thread",
     );
+    // In the child of a worker that forked, a task's budget is left, and nobody to refill it.
+    budget::lift();
     let mut future = pin!(future);
     let parker = Arc::new(Parker { woken: AtomicBool::new(false), thread: thread::current() });
     let waker = Waker::from(Arc::clone(&parker));
