@@ -46,7 +46,6 @@ fn work(local: &Local, pool: &Pool, park: &mut impl Park) {
 /// Sleeps, unless there is something to do after all. Returns whether it has looked around.
 fn rest(local: &Local, park: &mut impl Park) -> bool {
     let is_parked = Cell::new(false);
-    local.tally().parks.add(1);
     let has_looked = park.park(&|| local.is_disturbed(&is_parked));
     if is_parked.get() {
         local.get_up();
