@@ -22,7 +22,7 @@ pub(super) struct Local {
     /// Tasks that others may steal.
     queue: deque::Local<Runnable>,
     /// The task that the running one woke last: next in turn, while it is hot. Others cannot
-    /// steal it, and are not woken for it.
+    /// steal it, and are not woken for it. While no task runs, what a search has found.
     hot: Cell<Option<Runnable>>,
     /// How many more tasks may go through `hot` before the queues get their turn. 0 while no
     /// task runs.
@@ -66,7 +66,8 @@ impl Local {
     /// that may run before that.
     pub(super) fn run_tasks(&self, left: &mut usize) -> Ran {
         while *left > 0 {
-            let Some(task) = self.next() else { return Ran::All };
+            let found = self.hot.take();
+            let Some(task) = found.or_else(|| self.next()) else { return Ran::All };
             self.stop_search();
             self.hot_left.set(HOT_MAX);
             let mut next = Some(task);
@@ -148,9 +149,9 @@ impl Local {
         self.is_searching.set(true);
         match self.steal().or_else(|| self.next_injected()) {
             None => false,
-            Some(task) => {
-                self.stop_search();
-                self.push(task);
+            Some(oldest) => {
+                // What came with it waits behind it.
+                self.hot.set(Some(oldest));
                 true
             }
         }

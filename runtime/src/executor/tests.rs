@@ -6,10 +6,11 @@ use std::future::{pending, poll_fn};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use super::local::Local;
 use super::owned::Owned;
 use super::{Park, Pool, run, yield_now};
 use crate::sync::doorbell::Bed;
-use crate::sync::shim::Arc;
+use crate::sync::shim::{Arc, Mutex};
 use crate::sync::unwind;
 use crate::task::schedule::{Home, Owner, Place, Runnable, TaskRef, spawn};
 use crate::task::{JoinError, JoinHandle};
@@ -192,6 +193,22 @@ fn if_the_worker_dies_whoever_waits_for_a_task_hears_of_it() {
     assert!(matches!(output(late), Err(JoinError::Aborted)));
     // The thread is free for another worker.
     assert!(!super::is_worker());
+}
+
+#[test]
+fn what_was_stolen_runs_in_its_order() {
+    let pool = Pool::new(2);
+    let (victim, thief) = (Local::new(&pool, 0), Local::new(&pool, 1));
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    for n in 0..8 {
+        let ran = Arc::clone(&ran);
+        let task = async move { ran.lock().push(n) };
+        victim.submit(spawn(task, Arc::clone(&pool), Home::ANYWHERE).0);
+    }
+    assert!(thief.search());
+    thief.run_tasks(&mut 4);
+    assert_eq!(*ran.lock(), [0, 1, 2, 3]);
+    victim.shut_down();
 }
 
 #[test]
