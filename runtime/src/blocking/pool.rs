@@ -74,11 +74,16 @@ impl Pool {
         }
         inside.jobs.push_back(job);
         // Each idle thread takes one job, so what exceeds them needs a thread more.
-        if inside.jobs.len() > inside.idle && inside.threads < THREADS_MAX {
-            return self.start_thread(&mut inside);
+        if inside.jobs.len() <= inside.idle || inside.threads >= THREADS_MAX {
+            self.changed.notify_one();
+            return Ok(());
         }
-        self.changed.notify_one();
-        Ok(())
+        let Err(error) = self.start_thread(&mut inside) else { return Ok(()) };
+        // Its destructors are the user's, and run without the lock.
+        let refused = inside.jobs.pop_back();
+        drop(inside);
+        drop(refused);
+        Err(Refusal::NoThread(error))
     }
 
     /// Drops the jobs that wait and sends idle threads away; running jobs run to their end, on
@@ -97,17 +102,15 @@ impl Pool {
         jobs.into_iter().for_each(|job| unwind::quietly(|| drop(job)));
     }
 
-    fn start_thread(self: &Arc<Self>, inside: &mut Inside) -> Result<(), Refusal> {
+    /// An error if there is no thread, and none could be started.
+    fn start_thread(self: &Arc<Self>, inside: &mut Inside) -> io::Result<()> {
         let name = format!("{}-{}", self.name, inside.threads);
         let pool = Arc::clone(self);
         match thread::spawn(&name, STACK_BYTES, move || pool.work()) {
             Ok(_detached) => inside.threads += 1,
             // Some thread will come to it.
             Err(_) if inside.threads > 0 => {}
-            Err(error) => {
-                inside.jobs.pop_back();
-                return Err(Refusal::NoThread(error));
-            }
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -178,5 +181,34 @@ struct Entered(Option<Arc<Pool>>);
 impl Drop for Entered {
     fn drop(&mut self) {
         drop(CURRENT.replace(self.0.take()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Makes another call when it is dropped.
+    struct Again(Arc<Pool>, Arc<AtomicUsize>);
+
+    impl Drop for Again {
+        fn drop(&mut self) {
+            let refused = self.0.submit(Box::new(|| ()));
+            assert!(matches!(refused, Err(Refusal::NoThread(_))));
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_call_that_gets_no_thread_is_dropped_without_the_lock() {
+        // No thread can have such a name.
+        let pool = Pool::new(String::from("\0"));
+        let drops = Arc::new(AtomicUsize::new(0));
+        let again = Again(Arc::clone(&pool), Arc::clone(&drops));
+        let refused = pool.submit(Box::new(move || drop(again)));
+        assert!(matches!(refused, Err(Refusal::NoThread(_))));
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
     }
 }
