@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use probe::runtime;
 use spanwire_runtime::time::{Sleep, interval, sleep, sleep_until, timeout, timeout_at};
-use spanwire_runtime::{spawn, yield_now};
+use spanwire_runtime::{consume_budget, spawn, yield_now};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -49,6 +49,17 @@ fn zero_is_ready_at_once() {
         assert!(first_poll(sleep(Duration::ZERO)).await.is_ready());
         assert!(first_poll(sleep_until(Instant::now())).await.is_ready());
     });
+}
+
+/// Each of its polls uses up the task's budget, so none is left for the timer. It counts all the same.
+#[test]
+fn a_future_that_is_never_done_with_what_is_ready_is_bounded_too() {
+    let busy = async {
+        loop {
+            consume_budget().await;
+        }
+    };
+    assert!(on_worker(timeout(MS, busy)).is_err());
 }
 
 #[test]

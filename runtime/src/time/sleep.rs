@@ -86,13 +86,22 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        current::with_current(|timers| self.poll_in(timers, context))
+        ready!(budget::proceed(context));
+        let ended = self.poll_unlimited(context);
+        if ended.is_ready() {
+            budget::spend();
+        }
+        ended
     }
 }
 
 impl Sleep {
+    /// Polls whatever is left of the task's budget.
+    pub(super) fn poll_unlimited(&mut self, context: &Context<'_>) -> Poll<()> {
+        current::with_current(|timers| self.poll_in(timers, context))
+    }
+
     fn poll_in(&mut self, timers: &Timers, context: &Context<'_>) -> Poll<()> {
-        ready!(budget::proceed(context));
         if let Some(armed) = self.armed.filter(|armed| timers.holds(*armed))
             && timers.rearm(armed, context.waker())
         {
@@ -103,7 +112,6 @@ impl Sleep {
         let Some(deadline) = self.deadline else { return Poll::Pending };
         let is_ahead = mem::take(&mut self.is_ahead);
         if !is_ahead && deadline <= Instant::now() {
-            budget::spend();
             return Poll::Ready(());
         }
         self.armed = Some(timers.arm(deadline, context.waker().clone()));

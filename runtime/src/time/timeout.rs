@@ -89,6 +89,7 @@ impl<F: Future> Future for Timeout<F> {
         if let Poll::Ready(output) = future.poll(context) {
             return Poll::Ready(Ok(output));
         }
-        Pin::new(sleep).poll(context).map(|()| Err(Elapsed))
+        // The future may have spent all of the budget, in this poll and in each.
+        sleep.poll_unlimited(context).map(|()| Err(Elapsed))
     }
 }
