@@ -116,16 +116,13 @@ impl Socket {
     /// An orphaned receive has ended: what it took is kept for the next receive.
     pub(super) fn orphan_ended(&self, received: &[u8], error: Option<i32>) {
         self.orphaned_receives.set(self.orphaned_receives.get() - 1);
-        self.leave(received, error);
+        {
+            let mut unclaimed = self.unclaimed.borrow_mut();
+            unclaimed.bytes.extend_from_slice(received);
+            let news = error.filter(|&errno| !is_interruption(errno));
+            unclaimed.error = unclaimed.error.or(news);
+        }
         self.wake_waiters();
-    }
-
-    /// Keeps for the next receive what one took that was of no use to it.
-    pub(super) fn leave(&self, received: &[u8], error: Option<i32>) {
-        let mut unclaimed = self.unclaimed.borrow_mut();
-        unclaimed.bytes.extend_from_slice(received);
-        let news = error.filter(|&errno| !is_interruption(errno));
-        unclaimed.error = unclaimed.error.or(news);
     }
 
     /// Waits until no orphaned receive can take bytes any more.

@@ -43,8 +43,10 @@ pub(super) struct Ring {
     is_unparked: bool,
     /// The kernel knows `IORING_ENTER_NO_IOWAIT`.
     can_wait_uncounted: bool,
-    /// The kernel once took a part of what was queued; see [`Ring::send_broken`].
-    may_cut_pairs: bool,
+    /// How many entries were queued for operations, ever.
+    queued: usize,
+    /// Which of them are the receives of exchanges, as far as they are in the queue.
+    pairs: Vec<usize>,
     /// Exchanges whose cancellation came too early for their receive: it is repeated.
     uncancelled: Vec<Key>,
     /// The errno with which the kernel has refused the ring for good: no further call is made.
@@ -74,7 +76,8 @@ impl Ring {
             bell: Arc::new(Bell::new().map_err(at("eventfd"))?),
             is_bell_armed: false,
             is_unparked: false,
-            may_cut_pairs: false,
+            queued: 0,
+            pairs: Vec::new(),
             uncancelled: Vec::new(),
             refused: None,
             #[cfg(test)]
@@ -113,15 +116,26 @@ impl Ring {
         #[cfg(test)]
         self.faults.strike()?;
         let queued = u32::try_from(self.ring.submission().len()).unwrap_or(u32::MAX);
+        #[cfg(test)]
+        let (queued, want) = self.faults.taken_of(queued, want);
         let time = Timespec::from(timeout.unwrap_or(PARK_MAX).min(PARK_MAX));
         let args = SubmitArgs::new().timespec(&time);
         let flags = wait_flags(self.can_wait_uncounted).bits();
         // SAFETY: EXT_ARG announces the type that `args` has; `args` and the time it points to
         // live until the call returns. What the queued entries point to is owned by slots.
         let entered = unsafe { self.ring.submitter().enter(queued, want, flags, Some(&args)) };
-        let left = u32::try_from(self.ring.submission().len()).unwrap_or(u32::MAX);
-        self.may_cut_pairs |= 0 < left && left < queued;
-        entered
+        self.check_pairs().and(entered)
+    }
+
+    /// Fails if the kernel has taken the send of an exchange and left the receive in the queue,
+    /// as it may when it has no memory for another request. The two are not linked then, and the
+    /// end of one would say nothing about the other. So what the kernel has is given up with the
+    /// ring, which is not entered again.
+    fn check_pairs(&mut self) -> io::Result<()> {
+        let (queued, left) = (self.queued, self.ring.submission().len());
+        let is_cut = left > 0 && self.pairs.contains(&queued.wrapping_sub(left));
+        self.pairs.retain(|at| queued.wrapping_sub(*at) <= left);
+        if is_cut { Err(io::Error::from_raw_os_error(libc::ENOMEM)) } else { Ok(()) }
     }
 
     /// As `enter`, once the ring is known to work.
@@ -151,7 +165,6 @@ impl Ring {
     /// Reports what has ended. Completions that found no room in the queue are held back by the
     /// kernel and moved up by the next `enter`, which `turn` makes if it sees that there are any.
     fn reap(&mut self, slots: &mut Slots<Op>) {
-        let mut broken = Vec::new();
         for entry in self.ring.completion() {
             match entry.user_data() {
                 BELL => {
@@ -161,44 +174,22 @@ impl Ring {
                 // A failed cancellation: its target has ended by itself.
                 CANCEL => {}
                 bits if bits & SEND_HALF != 0 => {
-                    let key = Key::from_bits(bits & !SEND_HALF);
-                    match slots.in_flight_mut(key) {
-                        Some(Op::Exchange(exchange)) => {
-                            exchange.sent = Sent::Broken(entry.result());
-                            broken.push(key);
-                        }
-                        _ => slots.tally().stale.raise(),
-                    }
+                    send_broken(slots, Key::from_bits(bits & !SEND_HALF), entry.result());
                 }
+                // The kernel holds the receive back until the send has ended, and for a moment
+                // after that there is none to be found. Any other failure says that it ends.
                 bits if bits & UNCANCELLED != 0 => {
-                    let key = Key::from_bits(bits & !UNCANCELLED);
-                    not_cancelled(slots, key, entry.result(), &mut self.uncancelled);
+                    if entry.result() == -libc::ENOENT {
+                        self.uncancelled.push(Key::from_bits(bits & !UNCANCELLED));
+                    }
                 }
                 key => slots.complete(Key::from_bits(key), entry.result()),
             }
         }
-        for key in broken {
-            self.send_broken(slots, key);
-        }
         for key in mem::take(&mut self.uncancelled) {
-            self.cancel_exchange(slots, key);
-        }
-    }
-
-    /// The send of an exchange was not complete.
-    ///
-    /// With it the kernel drops the receive that is linked to it, silently: the send's success
-    /// would have been silent, so that each pair has one completion. But if it took the send
-    /// and left the receive in the queue, there was no link. Once that may have happened, the
-    /// receive is cancelled: either there is none, or it ends with a completion of its own.
-    fn send_broken(&mut self, slots: &mut Slots<Op>, key: Key) {
-        if slots.in_flight_mut(key).is_none() {
-            return;
-        }
-        if self.may_cut_pairs {
-            self.cancel_exchange(slots, key);
-        } else {
-            slots.complete(key, -libc::ECANCELED);
+            if slots.in_flight_mut(key).is_some() {
+                self.cancel_exchange(slots, key);
+            }
         }
     }
 
@@ -221,6 +212,7 @@ impl Ring {
             // SAFETY: what an entry points to is owned by its operation's slot, in a box, until
             // the operation's final completion; `Core` leaks the slots otherwise.
             if unsafe { self.ring.submission().push_multiple(entries) }.is_ok() {
+                self.queued = self.queued.wrapping_add(entries.len());
                 return true;
             }
             let advanced = self.advance(slots.tally(), 0, Some(Duration::ZERO));
@@ -231,6 +223,15 @@ impl Ring {
             }
         }
         false
+    }
+
+    /// Queues the two entries of an exchange.
+    fn push_pair(&mut self, slots: &mut Slots<Op>, pair: &[Entry; 2]) -> bool {
+        let is_queued = self.push_all(slots, pair);
+        if is_queued {
+            self.pairs.push(self.queued.wrapping_sub(1));
+        }
+        is_queued
     }
 
     /// Has the bell watched, if it is not.
@@ -248,7 +249,7 @@ impl Backend for Ring {
         let is_queued = match op {
             Op::Exchange(exchange) => {
                 let pair = pair(exchange, key);
-                self.push_all(slots, &pair)
+                self.push_pair(slots, &pair)
             }
             op => {
                 let entry = entry(op).user_data(key.to_bits());
@@ -334,18 +335,14 @@ impl Unpark for Arc<Bell> {
     }
 }
 
-/// A cancellation of the receive of an exchange has failed with `why`.
-fn not_cancelled(slots: &mut Slots<Op>, key: Key, why: i32, uncancelled: &mut Vec<Key>) {
-    let Some(Op::Exchange(exchange)) = slots.in_flight_mut(key) else { return };
-    match exchange.sent {
-        // It has begun to end by itself.
-        _ if why != -libc::ENOENT => {}
-        // There is none: this was the last of the pair.
-        Sent::Broken(_) => slots.complete(key, -libc::ECANCELED),
-        // The kernel holds it back until the send has ended, and then there is none to be found
-        // for a moment.
-        Sent::NotYet | Sent::All => uncancelled.push(key),
+/// The send of an exchange was not complete. With it the kernel has dropped the receive that is
+/// linked to it, silently: if it had succeeded, that would have been silent instead, so that each
+/// pair has one completion.
+fn send_broken(slots: &mut Slots<Op>, key: Key, sent: i32) {
+    if let Some(Op::Exchange(exchange)) = slots.in_flight_mut(key) {
+        exchange.sent = Sent::Broken(sent);
     }
+    slots.complete(key, -libc::ECANCELED);
 }
 
 /// A send that is not waited for and whose success is silent, and a receive that begins after

@@ -59,16 +59,10 @@ impl Exchange {
         mut self,
         result: io::Result<usize>,
     ) -> (Exchanged, Vec<Bytes>, Vec<u8>) {
-        let start = self.buf.len();
         commit(&mut self.buf, &result);
         let exchanged = match self.sent {
             Sent::NotYet | Sent::All => Exchanged::Received(result),
-            Sent::Broken(sent) => {
-                // The receive was cancelled, perhaps too late.
-                self.socket.leave(&self.buf[start..], errno_of(&result));
-                self.buf.truncate(start);
-                Exchanged::Unsent(outcome(sent))
-            }
+            Sent::Broken(sent) => Exchanged::Unsent(outcome(sent)),
         };
         (exchanged, self.bufs, self.buf)
     }
