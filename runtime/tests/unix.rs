@@ -4,12 +4,20 @@
 #[path = "support/drivers.rs"]
 mod drivers;
 
-use std::io;
+use std::io::{self, IoSlice, Write};
+use std::mem;
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream as Peer;
 use std::path::PathBuf;
+use std::pin::pin;
+use std::ptr;
+use std::time::Duration;
 
-use drivers::{both, on_each_driver, recv_all, recv_exact, run};
+use drivers::{PATIENCE, both, on_each_driver, recv_all, recv_exact, run};
+use socket2::{Domain, SockAddr, Socket, Type};
 use spanwire_runtime::net::{UnixAddr, UnixListener, UnixStream};
+use spanwire_runtime::time::timeout;
 
 /// A path that nobody else uses, and that is removed in the end.
 struct Path(PathBuf);
@@ -71,6 +79,64 @@ fn an_abstract_name_is_no_file_and_goes_with_its_listener() {
     });
 }
 
+/// Nobody tells a poller that there is room, so it must not wait to be told.
+#[test]
+fn a_listener_whose_queue_is_full_is_waited_for() {
+    // Others refuse at once.
+    if cfg!(not(target_os = "linux")) {
+        return;
+    }
+    on_each_driver(|runtime| {
+        run(runtime, || async {
+            let path = Path::new("full");
+            let listener = full(&path.0);
+            let mut waiting = pin!(UnixStream::connect(&path.0));
+            timeout(A_WHILE, waiting.as_mut()).await.unwrap_err();
+            let _room = listener.accept().unwrap();
+            timeout(PATIENCE, waiting).await.expect("there is room").unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_listener_that_goes_refuses_who_waits_for_it() {
+    // Others refuse at once.
+    if cfg!(not(target_os = "linux")) {
+        return;
+    }
+    on_each_driver(|runtime| {
+        run(runtime, || async {
+            let path = Path::new("gone");
+            let listener = full(&path.0);
+            let mut waiting = pin!(UnixStream::connect(&path.0));
+            timeout(A_WHILE, waiting.as_mut()).await.unwrap_err();
+            drop(listener);
+            let error = timeout(PATIENCE, waiting).await.expect("nobody is there").unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        });
+    });
+}
+
+/// A receive ends behind what came with a descriptor, though more may have arrived by then.
+#[test]
+fn what_comes_behind_a_descriptor_is_received_too() {
+    on_each_driver(|runtime| {
+        run(runtime, || async {
+            let path = Path::new("rights");
+            let listener = std::os::unix::net::UnixListener::bind(&path.0).unwrap();
+            let stream = UnixStream::connect(&path.0).await.unwrap();
+            let (peer, _) = listener.accept().unwrap();
+            // Nobody has received yet: from now on something waits for what arrives.
+            let receiving = recv_exact(&stream, 2);
+            let sending = async {
+                send_with_descriptor(&peer, b"a");
+                (&peer).write_all(b"b").unwrap();
+            };
+            assert_eq!(both(receiving, sending).await.0.unwrap(), b"ab");
+        });
+    });
+}
+
 #[test]
 fn errors_name_the_path() {
     on_each_driver(|runtime| {
@@ -111,3 +177,40 @@ fn a_pair_carries_more_than_its_buffers_hold_both_ways() {
         });
     });
 }
+
+/// A listener with no room for one more: Linux queues one even if it is told none. Two and more
+/// would have to wait.
+fn full(path: &std::path::Path) -> Socket {
+    let addr = SockAddr::unix(path).unwrap();
+    let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    listener.bind(&addr).unwrap();
+    listener.listen(0).unwrap();
+    Socket::new(Domain::UNIX, Type::STREAM, None).unwrap().connect(&addr).unwrap();
+    listener
+}
+
+/// Sends `bytes` to the other end of `peer`, and with them a descriptor.
+fn send_with_descriptor(peer: &Peer, bytes: &[u8]) {
+    let mut piece = IoSlice::new(bytes);
+    // Aligned for a header, with room for it and what comes with it.
+    let mut control = [0_u64; 4];
+    // SAFETY: what the message points to outlives the call, which only reads it. The room for a
+    // header and one descriptor is above, as CMSG_SPACE says.
+    let sent = unsafe {
+        let mut message: libc::msghdr = mem::zeroed();
+        message.msg_iov = (&raw mut piece).cast();
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = libc::CMSG_SPACE(size_of::<i32>() as u32) as _;
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(size_of::<i32>() as u32) as _;
+        ptr::write_unaligned(libc::CMSG_DATA(header).cast(), peer.as_raw_fd());
+        libc::sendmsg(peer.as_raw_fd(), &raw const message, 0)
+    };
+    assert_eq!(usize::try_from(sent), Ok(bytes.len()), "{}", io::Error::last_os_error());
+}
+
+/// How long a connect is watched waiting. Whatever it does meanwhile, the test is right.
+const A_WHILE: Duration = Duration::from_millis(50);

@@ -300,9 +300,15 @@ pub(super) fn attempt(op: &mut Op, watch: Option<&Watch>) -> Option<i32> {
         }
     };
     match result {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock && is_reported(op) => None,
         result => Some(as_result(&result)),
     }
+}
+
+/// Whether an event will tell when an operation that would block is worth another try. Nobody
+/// tells when the queue of a Unix listener has room again: such a connect is over.
+fn is_reported(op: &Op) -> bool {
+    !matches!(op, Op::Connect(Connect { is_under_way: false, .. }))
 }
 
 /// A result as from a ring.
@@ -362,11 +368,12 @@ fn request(op: &mut Exchange) -> io::Result<()> {
 /// Whether a receive that ended with `result`, or would have blocked, has left nothing behind.
 /// `None` of other operations.
 fn has_emptied(op: &Op, result: Option<i32>) -> Option<bool> {
-    let (Op::Recv(Recv { buf, .. }) | Op::Exchange(Exchange { buf, .. })) = op else {
+    let (Op::Recv(Recv { socket, buf }) | Op::Exchange(Exchange { socket, buf, .. })) = op else {
         return None;
     };
     let count = result.map(|result| usize::try_from(result).unwrap_or(0));
-    Some(count.is_none_or(|count| 0 < count && count < op::spare(buf)))
+    let is_short = |count| 0 < count && count < op::spare(buf);
+    Some(count.is_none_or(is_short) && !socket.brings_descriptors())
 }
 
 fn send(op: &Send) -> io::Result<usize> {
@@ -380,12 +387,14 @@ fn send(op: &Send) -> io::Result<usize> {
 /// Begins to connect, or asks how it went.
 fn connect(op: &mut Connect) -> io::Result<usize> {
     let Connect { socket, addr, is_under_way } = op;
-    if !mem::replace(is_under_way, true) {
-        return match socket.connect(addr) {
-            Err(error) if error.raw_os_error() == Some(errno::IN_PROGRESS) => {
-                Err(io::ErrorKind::WouldBlock.into())
-            }
-            result => result.map(|()| 0),
+    if !*is_under_way {
+        let begun = socket.connect(addr).map(|()| 0);
+        let errno = begun.as_ref().err().and_then(io::Error::raw_os_error);
+        // An interrupted one goes on, too.
+        *is_under_way = matches!(errno, Some(errno::IN_PROGRESS | errno::INTERRUPTED));
+        return match errno {
+            Some(errno::IN_PROGRESS) => Err(io::ErrorKind::WouldBlock.into()),
+            _ => begun,
         };
     }
     if let Some(error) = socket.take_error()? {

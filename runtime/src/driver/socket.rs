@@ -30,6 +30,9 @@ pub(crate) struct Socket {
     orphaned_receives: Cell<usize>,
     /// A send was dropped half-way, so what the peer got may end anywhere.
     is_torn: Cell<bool>,
+    /// The peer may send descriptors, as over Unix sockets. Whatever comes with some is received
+    /// alone, so a receive may be short though more lies behind.
+    brings_descriptors: Cell<bool>,
     /// What orphaned operations took from the socket.
     unclaimed: RefCell<Unclaimed>,
     /// Who waits for `leases` or `orphaned_receives` to fall.
@@ -74,6 +77,7 @@ impl Socket {
             leases: Cell::new(0),
             orphaned_receives: Cell::new(0),
             is_torn: Cell::new(false),
+            brings_descriptors: Cell::new(false),
             unclaimed: RefCell::default(),
             waiters: RefCell::default(),
         }
@@ -101,6 +105,16 @@ impl Socket {
     /// The poller has registered the descriptor.
     pub(super) fn set_source(&self, source: usize) {
         self.source.set(Some(source));
+    }
+
+    /// Whether a receive may be short though more lies behind.
+    pub(super) fn brings_descriptors(&self) -> bool {
+        self.brings_descriptors.get()
+    }
+
+    /// The peer may send descriptors. Nobody wants them: the kernel closes them.
+    pub(crate) fn expect_descriptors(&self) {
+        self.brings_descriptors.set(true);
     }
 
     /// A send was dropped while the kernel had it.

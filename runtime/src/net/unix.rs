@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -12,6 +13,7 @@ use super::listener::Listener;
 use super::stream::Stream;
 use super::tcp::BACKLOG;
 use crate::driver::Shared;
+use crate::time::sleep;
 
 /// A connected Unix stream. It belongs to the worker that opened it (`!Send`); what it can do
 /// stands at [`Stream`].
@@ -34,13 +36,22 @@ pub struct UnixStream(Stream);
 
 impl UnixStream {
     /// Connects to the listener at `path`. On Linux a path that begins with a NUL byte is an
-    /// abstract name.
+    /// abstract name. While the listener's queue is full, this waits.
     ///
     /// # Errors
     /// Those of `connect(2)`, for example [`io::ErrorKind::NotFound`]; that the path is longer
     /// than some hundred bytes; or if this thread is no worker.
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
-        Stream::connect(SockAddr::unix(path)?).await.map(Self)
+        let addr = SockAddr::unix(path)?;
+        let mut pause = PAUSE_MIN;
+        loop {
+            match Stream::connect(addr.clone()).await {
+                // A ring waits for room. A poller is not told of any, so it has to ask again.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(pause).await,
+                connected => return connected.map(Self::new),
+            }
+            pause = PAUSE_MAX.min(pause * 2);
+        }
     }
 
     /// Two streams that are connected to each other.
@@ -50,8 +61,13 @@ impl UnixStream {
     pub fn pair() -> io::Result<(Self, Self)> {
         let driver = Shared::current()?;
         let (one, other) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
-        let adopt = |socket| Self(Stream::adopt(&driver, socket));
+        let adopt = |socket| Self::new(Stream::adopt(&driver, socket));
         Ok((adopt(one), adopt(other)))
+    }
+
+    fn new(stream: Stream) -> Self {
+        stream.socket.expect_descriptors();
+        Self(stream)
     }
 
     /// This end's address.
@@ -168,7 +184,7 @@ impl UnixListener {
     /// As there.
     pub async fn accept(&self) -> io::Result<(UnixStream, UnixAddr)> {
         let (stream, addr) = self.0.accept().await?;
-        Ok((UnixStream(stream), UnixAddr::new(&addr)))
+        Ok((UnixStream::new(stream), UnixAddr::new(&addr)))
     }
 
     /// The address that it listens on.
@@ -193,3 +209,8 @@ impl fmt::Debug for UnixListener {
         f.debug_tuple("UnixListener").field(&self.0).finish()
     }
 }
+
+/// How long a connect waits at first, and at most, before it asks again whether the listener's
+/// queue has room: short beside the patience of any client, long beside a system call.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(100);
