@@ -23,8 +23,9 @@ fn signals_are_blocked_in_the_worker_and_in_the_pool_but_not_faults() {
         let blocked = u64::from_str_radix(&blocked, 16).unwrap();
         // All but SIGKILL and SIGSTOP, and the two that the C library keeps for itself.
         let never = [9, 19, 32, 33].iter().fold(0, |mask, signal| mask | 1_u64 << (signal - 1));
-        // SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV: sent to the thread that caused them.
-        let faults = [4, 5, 7, 8, 11].iter().fold(0, |mask, signal| mask | 1_u64 << (signal - 1));
+        // SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS: sent to the thread that caused them.
+        let faults =
+            [4, 5, 7, 8, 11, 31].iter().fold(0, |mask, signal| mask | 1_u64 << (signal - 1));
         assert_eq!(blocked & faults, 0, "{blocked:x}");
         assert_eq!(blocked | never | faults, u64::MAX, "{blocked:x}");
     }

@@ -42,10 +42,11 @@ mod mask {
         }
     }
 
-    /// What the kernel sends to the thread that caused it. The standard library's message about
-    /// a stack overflow is a handler of the first two.
-    const FAULTS: [libc::c_int; 5] =
-        [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP];
+    /// What the kernel sends to the thread that caused it; blocked, it would end the process. The
+    /// standard library's message about a stack overflow is a handler of the first two, and
+    /// sandboxes make or refuse system calls in one of the last (`SECCOMP_RET_TRAP`).
+    const FAULTS: [libc::c_int; 6] =
+        [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
 }
 
 #[cfg(not(unix))]
