@@ -56,7 +56,9 @@ impl Message {
 
 /// Whether one call can send all of `bufs`.
 pub(crate) fn fits_one_call(bufs: &[Bytes]) -> bool {
-    bufs.len() <= IOVECS_MAX && bufs.iter().map(Bytes::len).sum::<usize>() <= SEND_BYTES_MAX
+    // The same bytes may be there many times, so the sum need not fit into memory.
+    let bytes = bufs.iter().fold(0_usize, |sum, buf| sum.saturating_add(buf.len()));
+    bufs.len() <= IOVECS_MAX && bytes <= SEND_BYTES_MAX
 }
 
 /// What one call sends of `bufs`: nothing empty, at most [`IOVECS_MAX`] pieces and
