@@ -185,7 +185,17 @@ fn echo_server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     thread::spawn(move || {
-        while let Ok((mut peer, _)) = listener.accept() {
+        // An accept takes a descriptor before it waits, so it fails where none may be had.
+        let is_short = |error: &std::io::Error| error.raw_os_error() == Some(libc::EMFILE);
+        loop {
+            let (mut peer, _) = match listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if is_short(&error) => {
+                    thread::yield_now();
+                    continue;
+                }
+                Err(_) => return,
+            };
             thread::spawn(move || {
                 let mut buf = [0; 64];
                 while let Ok(count @ 1..) = peer.read(&mut buf) {
