@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// How long a row is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// About so long, and at least [`LAPS_MIN`] laps.
+    /// About so long, and at least `LAPS_MIN` laps.
     Time(Duration),
     /// So many laps, of which none is a warm-up.
     Laps(usize),

@@ -71,7 +71,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// When the runtime cannot be opened, begins with [`CANNOT_OPEN`]; the text tells why.
+    /// When the runtime cannot be opened, begins with `CANNOT_OPEN`; the text tells why.
     pub fn measure(
         self,
         row: Row,
