@@ -59,6 +59,11 @@ impl Runtime {
     /// nothing else to do. After shutdown the task is dropped at once, and its handle says
     /// `Aborted`.
     ///
+    /// Nobody is woken for the one task that a worker is about to run next: what a task spawns or
+    /// wakes last may wait for its present poll to end, even if other workers sleep. A poll that
+    /// computes for long yields now and then, and one that blocks belongs into
+    /// [`spawn_blocking`](Self::spawn_blocking).
+    ///
     /// Sockets and timers belong to the worker that made them: a task that owns some is better
     /// pinned.
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
