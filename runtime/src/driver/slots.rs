@@ -281,6 +281,11 @@ impl<T: Lent> Slots<T> {
         self.interrupted.pop_front()
     }
 
+    /// Whether there is one of those. Nothing will report its end before it is started again.
+    pub(super) fn has_interrupted(&self) -> bool {
+        !self.interrupted.is_empty()
+    }
+
     /// How many operations the kernel has.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight

@@ -293,7 +293,8 @@ impl Backend for Ring {
         let before = slots.in_flight();
         self.arm_bell(slots);
         // Making room for the bell has brought results, and somebody waits for those.
-        let has_news = mem::take(&mut self.is_unparked) || slots.in_flight() < before;
+        let has_ended = slots.in_flight() < before || slots.has_interrupted();
+        let has_news = mem::take(&mut self.is_unparked) || has_ended;
         // A kernel too short of memory to watch the bell must not be waited for.
         let advanced = if has_news || !self.is_bell_armed {
             self.advance(slots.tally(), 0, Some(Duration::ZERO))

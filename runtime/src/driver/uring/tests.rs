@@ -369,6 +369,23 @@ fn a_send_that_is_not_complete_ends_its_exchange() {
     });
 }
 
+/// Making room for the bell may bring an interruption: before it has waited the park has to return,
+/// so that the operation is started again. Nothing else would end it.
+#[test]
+fn a_park_does_not_wait_while_an_operation_is_to_be_started_again() {
+    with_ring(4, 8, |mut ring| {
+        let (ours, _peer) = UnixStream::pair().unwrap();
+        let ours = socket2::Socket::from(OwnedFd::from(ours));
+        let socket = Rc::new(Socket::new(ours, std::rc::Weak::new()));
+        let mut slots = Slots::new();
+        let receive = Box::new(Op::recv(socket.lease(), Vec::with_capacity(16)));
+        let Ok(key) = slots.insert(receive) else { panic!("the table is empty") };
+        slots.complete(key, -libc::EINTR);
+        ring.park(&mut slots, None).unwrap();
+        assert_eq!(slots.next_interrupted(), Some(key));
+    });
+}
+
 /// The kernel may take the send and leave the receive in the queue, when it has no memory for
 /// more. Then the two are not linked, the send is made at any time, and nobody says when.
 #[test]
