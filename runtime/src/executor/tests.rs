@@ -3,8 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
+use std::mem;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use super::local::Local;
 use super::owned::Owned;
@@ -193,6 +194,166 @@ fn if_the_worker_dies_whoever_waits_for_a_task_hears_of_it() {
     assert!(matches!(output(late), Err(JoinError::Aborted)));
     // The thread is free for another worker.
     assert!(!super::is_worker());
+}
+
+/// Runs worker 0 of two until it has nothing to do, while worker 1 sleeps. Returns the order in
+/// which the tasks that `root` spawns took notes, and whether worker 1 was rung.
+fn beside_a_sleeper<F>(root: impl FnOnce(Notes) -> F) -> (Vec<&'static str>, bool)
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let pool = Pool::new(2);
+    assert!(pool.idle().park(1, false));
+    let notes = Notes::default();
+    // What comes from outside wakes somebody: that is not what is looked at here.
+    let root = Pool::spawn(&pool, root(notes.clone()));
+    pool.idle().leave(1);
+    pool.idle().end_search();
+    pool.idle().park(1, false);
+    pool.doorbell(1).lie_down(Bed::Futex, false);
+    run(&pool, 0, &mut Script::new(&pool, vec![Box::new(|| {})]));
+    drop(root);
+    let notes = notes.0.lock().clone();
+    // The end of the pool rings everybody, so the sleeper's list tells.
+    (notes, pool.idle().leave(1))
+}
+
+#[derive(Clone, Default)]
+struct Notes(Arc<Mutex<Vec<&'static str>>>);
+
+impl Notes {
+    fn take(&self, note: &'static str) {
+        self.0.lock().push(note);
+    }
+}
+
+/// A waker that one task leaves for another.
+#[derive(Clone, Default)]
+struct Left(Arc<Mutex<Option<Waker>>>);
+
+impl Left {
+    fn leave(&self, context: &Context<'_>) {
+        let before = self.0.lock().replace(context.waker().clone());
+        drop(before);
+    }
+
+    fn wake(&self) {
+        let waker = self.0.lock().take();
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Takes a note and wakes `other` at each poll but the first, for ever.
+fn echo(note: &'static str, notes: Notes, own: Left, other: Left) -> impl Future<Output = ()> {
+    let mut is_first = true;
+    poll_fn(move |context| {
+        own.leave(context);
+        if !mem::take(&mut is_first) {
+            notes.take(note);
+            if notes.0.lock().len() < 100 {
+                other.wake();
+            }
+        }
+        Poll::Pending
+    })
+}
+
+#[test]
+fn the_task_that_was_woken_last_is_the_next_while_it_is_hot() {
+    let (order, _) = beside_a_sleeper(|notes| async move {
+        let left = Left::default();
+        drop(spawn_here(echo("woken", notes.clone(), left.clone(), Left::default())));
+        yield_now().await;
+        let later = notes.clone();
+        drop(spawn_here(async move { later.take("spawned before") }));
+        left.wake();
+        notes.take("root");
+    });
+    assert_eq!(order, ["root", "woken", "spawned before"]);
+}
+
+#[test]
+fn tasks_that_wake_each_other_have_three_turns_in_a_row() {
+    let (order, _) = beside_a_sleeper(|notes| async move {
+        let (ping, pong) = (Left::default(), Left::default());
+        drop(spawn_here(echo("ping", notes.clone(), ping.clone(), pong.clone())));
+        drop(spawn_here(echo("pong", notes.clone(), pong, ping.clone())));
+        yield_now().await;
+        let later = notes.clone();
+        drop(spawn_here(async move { later.take("other") }));
+        ping.wake();
+    });
+    assert_eq!(order[..5], ["ping", "pong", "ping", "other", "pong"]);
+}
+
+#[test]
+fn nobody_is_woken_for_what_the_worker_is_about_to_run_itself() {
+    let one = |notes: Notes| async move { drop(spawn_here(async move { notes.take("child") })) };
+    assert_eq!(beside_a_sleeper(one), (vec!["child"], false));
+    let (order, rung) = beside_a_sleeper(|notes| async move {
+        let (ping, pong) = (Left::default(), Left::default());
+        let child = echo("pong", notes.clone(), pong.clone(), ping.clone());
+        drop(spawn_here(child));
+        let mut polls = 0;
+        poll_fn(move |context| {
+            polls += 1;
+            ping.leave(context);
+            pong.wake();
+            if polls < 50 { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+    });
+    assert!(!rung, "{} rounds", order.len());
+}
+
+#[test]
+fn somebody_is_woken_for_the_second_task_in_a_queue() {
+    let (_, rung) = beside_a_sleeper(|notes| async move {
+        for _ in 0..2 {
+            let notes = notes.clone();
+            drop(spawn_here(async move { notes.take("child") }));
+        }
+    });
+    assert!(rung);
+}
+
+#[test]
+fn a_busy_worker_takes_a_share_from_outside_after_61_tasks() {
+    let pool = Pool::new(2);
+    let busy = Pool::spawn(&pool, async {
+        loop {
+            yield_now().await;
+        }
+    });
+    let notes = Notes::default();
+    for _ in 0..20 {
+        let notes = notes.clone();
+        drop(Pool::spawn(&pool, async move { notes.take("late") }));
+    }
+    struct Turns<'a>(&'a Pool, usize);
+    impl Park for Turns<'_> {
+        fn turn(&mut self) {
+            self.1 += 1;
+            if self.1 == 4 {
+                self.0.stop();
+            }
+        }
+        fn park(&mut self, _: &dyn Fn() -> bool) -> bool {
+            unreachable!("there is always something to run");
+        }
+    }
+    run(&pool, 0, &mut Turns(&pool, 0));
+    let ran = notes.0.lock().len();
+    // A share is half of what is there, and one: 21 tasks, then 10, then 5, then 2.
+    assert!(ran >= 18, "{ran} of 20");
+    drop(busy);
+}
+
+fn spawn_here<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    super::with_pool(|pool| Pool::spawn(pool, future)).expect("on a worker")
 }
 
 #[test]
