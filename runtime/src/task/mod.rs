@@ -9,7 +9,7 @@
 //! |---|---|
 //! | state | anyone with a reference |
 //! | scheduler | shared, read only |
-//! | place | the runner: whoever set `RUNNING` |
+//! | place, lister | the runner |
 //! | stage | before `COMPLETE` the runner; then the join handle; without one, the runner that completed it |
 //! | join waker | by the rules below |
 //!
@@ -24,10 +24,12 @@
 //! 4. The handle goes first: before `COMPLETE` it takes the waker back and drops it; after it,
 //!    it drops the waker if the bit is 0, else the runner does, on finding no handle.
 //!
-//! Where a future lives: it is polled by the worker that the scheduler chose. From its first
-//! pending poll to its end it is on that worker's list, so the last reference is never the one
-//! that drops a future: the worker does, at completion, abort or shutdown. A wake that comes too
-//! late finds `COMPLETE`, or a closed queue, and does nothing.
+//! Where a future lives: it is polled by the workers that the scheduler chose. From the first
+//! poll that leaves it waiting to its end it is on the list of the worker that made this poll, so
+//! the last reference is never the one that drops a future: a worker does, at completion, abort
+//! or shutdown. While a task is queued by its runner (a new one, or one that yielded) it may be on
+//! no list yet: then whoever empties that queue drops the future. A wake that comes too late
+//! finds `COMPLETE`, or a closed queue, and does nothing.
 
 mod header;
 mod join;
