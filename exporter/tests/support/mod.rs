@@ -11,24 +11,30 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data};
+use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
 /// What the collector does with one request, after it has read it.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
-    /// 200 with an empty body; the spans are kept.
+    /// 200 with an empty body; the records are kept.
     Accept,
-    /// 200 with this body; the spans are kept.
+    /// 200 with this body; the records are kept.
     AcceptWith(Vec<u8>),
-    /// This status with these header lines and this body; the spans are not kept.
+    /// This status with these header lines and this body; the records are not kept.
     Refuse(u16, &'static str, Vec<u8>),
     /// Nothing: the connection stays open until the collector stops.
     Stall,
-    /// The connection is closed without an answer; the spans are not kept.
+    /// The connection is closed without an answer; the records are not kept.
     HangUp,
-    /// The connection is closed without an answer although the spans are kept.
+    /// The connection is closed without an answer although the records are kept.
     KeepAndHangUp,
 }
 
@@ -43,6 +49,19 @@ pub(crate) struct Received {
     pub(crate) scope: String,
     /// The span.
     pub(crate) span: Span,
+}
+
+/// A log record as it arrived.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ReceivedLog {
+    /// Number of the request, from 0.
+    pub(crate) request: usize,
+    /// `service.name` of its resource, or "".
+    pub(crate) service: String,
+    /// Its scope.
+    pub(crate) scope: InstrumentationScope,
+    /// The record.
+    pub(crate) record: LogRecord,
 }
 
 /// Listens on a loopback port until it is stopped or dropped.
@@ -68,6 +87,8 @@ struct State {
     requests: usize,
     heads: Vec<String>,
     spans: Vec<Received>,
+    logs: Vec<ReceivedLog>,
+    metrics: Vec<ExportMetricsServiceRequest>,
     connections: Vec<TcpStream>,
 }
 
@@ -152,6 +173,21 @@ impl Collector {
         ids
     }
 
+    /// The log records kept so far, in the order of arrival; a resent one occurs twice.
+    pub(crate) fn logs(&self) -> Vec<ReceivedLog> {
+        self.shared.state.lock().unwrap().logs.clone()
+    }
+
+    /// The requests with metrics that were kept so far, in the order of arrival.
+    pub(crate) fn metrics(&self) -> Vec<ExportMetricsServiceRequest> {
+        self.shared.state.lock().unwrap().metrics.clone()
+    }
+
+    /// How many data points the metrics kept so far have.
+    pub(crate) fn points(&self) -> usize {
+        self.shared.state.lock().unwrap().points()
+    }
+
     /// Waits until `count` requests have been read.
     pub(crate) fn wait_for_requests(&self, count: usize) {
         self.wait_until(&format!("{count} requests"), |state| state.requests >= count);
@@ -165,6 +201,16 @@ impl Collector {
     /// Waits until `count` spans have been kept.
     pub(crate) fn wait_for_spans(&self, count: usize) {
         self.wait_until(&format!("{count} spans"), |state| state.spans.len() >= count);
+    }
+
+    /// Waits until `count` log records have been kept.
+    pub(crate) fn wait_for_logs(&self, count: usize) {
+        self.wait_until(&format!("{count} log records"), |state| state.logs.len() >= count);
+    }
+
+    /// Waits until `count` data points of metrics have been kept.
+    pub(crate) fn wait_for_points(&self, count: usize) {
+        self.wait_until(&format!("{count} data points"), |state| state.points() >= count);
     }
 
     fn wait_until(&self, what: &str, is_reached: impl Fn(&State) -> bool) {
@@ -252,6 +298,7 @@ impl Shared {
 
     /// Follows the script; `None` hangs up.
     fn answer(&self, head: String, body: &[u8]) -> Option<Vec<u8>> {
+        let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
         let request = {
             let mut state = self.state.lock().unwrap();
             state.heads.push(head);
@@ -263,7 +310,7 @@ impl Shared {
         let mut state = self.state.lock().unwrap();
         state.requests += 1;
         if matches!(reply, Reply::Accept | Reply::AcceptWith(_) | Reply::KeepAndHangUp) {
-            state.spans.extend(decode(request, body));
+            state.keep(request, &path, body);
         }
         self.changed.notify_all();
         drop(state);
@@ -295,28 +342,87 @@ fn read_request(reader: &mut impl BufRead) -> io::Result<(String, Vec<u8>)> {
     Ok((head, body))
 }
 
-fn decode(request: usize, body: &[u8]) -> Vec<Received> {
-    let export = ExportTraceServiceRequest::decode(body).expect("the body is an OTLP request");
-    let mut received = Vec::new();
-    assert_eq!(export.resource_spans.len(), 1, "a request holds one resource");
-    for resource_spans in export.resource_spans {
-        let resource = resource_spans.resource.unwrap_or_default();
-        let service = resource
-            .attributes
-            .iter()
-            .find(|attribute| attribute.key == "service.name")
-            .map_or_else(String::new, |attribute| format!("{:?}", attribute.value));
-        for scope_spans in resource_spans.scope_spans {
-            let scope = scope_spans.scope.unwrap_or_default().name;
-            received.extend(scope_spans.spans.into_iter().map(|span| Received {
-                request,
-                service: service.clone(),
-                scope: scope.clone(),
-                span,
-            }));
+impl State {
+    /// Keeps what came to the path of a signal; any other path is one of traces.
+    fn keep(&mut self, request: usize, path: &str, body: &[u8]) {
+        if path.ends_with("/v1/logs") {
+            self.logs.extend(decode_logs(request, body));
+        } else if path.ends_with("/v1/metrics") {
+            self.metrics.push(decode_metrics(body));
+        } else {
+            self.spans.extend(decode_spans(request, body));
         }
     }
+
+    fn points(&self) -> usize {
+        let resources = self.metrics.iter().flat_map(|export| &export.resource_metrics);
+        let scopes = resources.flat_map(|resource| &resource.scope_metrics);
+        scopes.flat_map(|scope| &scope.metrics).map(points_of).sum()
+    }
+}
+
+fn decode_spans(request: usize, body: &[u8]) -> Vec<Received> {
+    let mut export =
+        ExportTraceServiceRequest::decode(body).expect("the body is an OTLP request of traces");
+    assert_eq!(export.resource_spans.len(), 1, "a request holds one resource");
+    let resource_spans = export.resource_spans.remove(0);
+    let service = service_of(resource_spans.resource);
+    let mut received = Vec::new();
+    for scope_spans in resource_spans.scope_spans {
+        let scope = scope_spans.scope.unwrap_or_default().name;
+        received.extend(scope_spans.spans.into_iter().map(|span| Received {
+            request,
+            service: service.clone(),
+            scope: scope.clone(),
+            span,
+        }));
+    }
     received
+}
+
+fn decode_logs(request: usize, body: &[u8]) -> Vec<ReceivedLog> {
+    let mut export =
+        ExportLogsServiceRequest::decode(body).expect("the body is an OTLP request of logs");
+    assert_eq!(export.resource_logs.len(), 1, "a request holds one resource");
+    let resource_logs = export.resource_logs.remove(0);
+    let service = service_of(resource_logs.resource);
+    let mut received = Vec::new();
+    for scope_logs in resource_logs.scope_logs {
+        let scope = scope_logs.scope.unwrap_or_default();
+        received.extend(scope_logs.log_records.into_iter().map(|record| ReceivedLog {
+            request,
+            service: service.clone(),
+            scope: scope.clone(),
+            record,
+        }));
+    }
+    received
+}
+
+fn decode_metrics(body: &[u8]) -> ExportMetricsServiceRequest {
+    let export =
+        ExportMetricsServiceRequest::decode(body).expect("the body is an OTLP request of metrics");
+    assert_eq!(export.resource_metrics.len(), 1, "a request holds one resource");
+    export
+}
+
+/// How many data points a metric has.
+pub(crate) fn points_of(metric: &Metric) -> usize {
+    match &metric.data {
+        Some(Data::Gauge(gauge)) => gauge.data_points.len(),
+        Some(Data::Sum(sum)) => sum.data_points.len(),
+        Some(Data::Histogram(histogram)) => histogram.data_points.len(),
+        Some(Data::ExponentialHistogram(histogram)) => histogram.data_points.len(),
+        Some(Data::Summary(summary)) => summary.data_points.len(),
+        None => 0,
+    }
+}
+
+/// `service.name` of a resource, as `Debug` shows its value, or "".
+fn service_of(resource: Option<Resource>) -> String {
+    let attributes = resource.unwrap_or_default().attributes;
+    let name = attributes.iter().find(|attribute| attribute.key == "service.name");
+    name.map_or_else(String::new, |attribute| format!("{:?}", attribute.value))
 }
 
 fn response(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {

@@ -6,6 +6,7 @@ pub(crate) mod attributes;
 pub(crate) mod processor;
 pub(crate) mod resource;
 pub(crate) mod scope;
+pub(crate) mod scopes;
 pub(crate) mod span_data;
 
 #[cfg(test)]

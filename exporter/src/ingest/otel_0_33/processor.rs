@@ -1,16 +1,14 @@
 //! The span processor that bypasses the SDK's own batch processors.
 
-use std::cell::RefCell;
 use std::time::Duration;
 
-use opentelemetry::{Context, InstrumentationScope};
+use opentelemetry::Context;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{Span, SpanData};
-use spanwire_runtime::pipe::Tag;
 
 use super::resource::encode_resource;
-use super::scope::encode_scope;
+use super::scopes;
 use super::span_data::encode_span;
 use crate::error::FlushError;
 use crate::exporter::Exporter;
@@ -53,20 +51,6 @@ impl SpanProcessor {
     pub fn new(exporter: &Exporter) -> Self {
         Self { door: Door::open(exporter.shared()), _exporter: exporter.clone() }
     }
-
-    /// The tag of a scope: from this thread's cache if it is one of the last that it used.
-    #[inline]
-    fn tag(&self, scope: &InstrumentationScope) -> Option<Tag> {
-        let known = SCOPES.try_with(|scopes| {
-            // It is borrowed if an allocator ends spans; gone if the thread ends its last ones.
-            let mut scopes = scopes.try_borrow_mut().ok()?;
-            Some(scopes.tag(self.door.id(), scope, || self.door.tag(encode_scope(scope))))
-        });
-        match known {
-            Ok(Some(tag)) => tag,
-            Ok(None) | Err(_) => self.door.tag(encode_scope(scope)),
-        }
-    }
 }
 
 impl opentelemetry_sdk::trace::SpanProcessor for SpanProcessor {
@@ -74,7 +58,7 @@ impl opentelemetry_sdk::trace::SpanProcessor for SpanProcessor {
 
     fn on_end(&self, span: SpanData) {
         if span.span_context.is_sampled() && self.door.admits() {
-            let tag = self.tag(&span.instrumentation_scope);
+            let tag = scopes::tag(&self.door, &span.instrumentation_scope);
             self.door.append(tag, |out| encode_span(out, &span));
         }
     }
@@ -100,62 +84,8 @@ impl opentelemetry_sdk::trace::SpanProcessor for SpanProcessor {
 /// specification's batch processor (30 s).
 pub const FLUSH_LIMIT: Duration = Duration::from_secs(30);
 
-/// The scopes that a thread used last and their tags, the very last one in front.
-struct Scopes(Vec<KnownScope>);
-
-struct KnownScope {
-    door: u64,
-    scope: InstrumentationScope,
-    tag: Tag,
-}
-
-/// Scopes that a thread remembers: the libraries that a request passes through, with room.
-const SCOPES_MAX: usize = 16;
-
-impl Scopes {
-    #[inline]
-    fn tag(
-        &mut self,
-        door: u64,
-        scope: &InstrumentationScope,
-        look_up: impl FnOnce() -> Option<Tag>,
-    ) -> Option<Tag> {
-        match self.0.first() {
-            Some(last) if last.is(door, scope) => Some(last.tag),
-            _ => self.search(door, scope, look_up),
-        }
-    }
-
-    fn search(
-        &mut self,
-        door: u64,
-        scope: &InstrumentationScope,
-        look_up: impl FnOnce() -> Option<Tag>,
-    ) -> Option<Tag> {
-        if let Some(at) = self.0.iter().position(|known| known.is(door, scope)) {
-            self.0[..=at].rotate_right(1);
-            return Some(self.0[0].tag);
-        }
-        let tag = look_up()?;
-        self.0.truncate(SCOPES_MAX - 1);
-        self.0.insert(0, KnownScope { door, scope: scope.clone(), tag });
-        Some(tag)
-    }
-}
-
-impl KnownScope {
-    /// Compares the full identity: name, version, schema url and attributes.
-    #[inline]
-    fn is(&self, door: u64, scope: &InstrumentationScope) -> bool {
-        self.door == door && self.scope == *scope
-    }
-}
-
-thread_local! {
-    static SCOPES: RefCell<Scopes> = const { RefCell::new(Scopes(Vec::new())) };
-}
-
-fn sdk_result(result: Result<(), FlushError>, limit: Duration) -> OTelSdkResult {
+/// What the SDK is told of a flush that had `limit`.
+pub(super) fn sdk_result(result: Result<(), FlushError>, limit: Duration) -> OTelSdkResult {
     match result {
         Ok(()) => Ok(()),
         Err(FlushError::Timeout { .. }) => Err(OTelSdkError::Timeout(limit)),

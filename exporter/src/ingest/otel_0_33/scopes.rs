@@ -1,0 +1,196 @@
+//! The scopes that a thread used last, so that a record costs no look-up in the registry.
+
+use std::cell::RefCell;
+
+use opentelemetry::InstrumentationScope;
+use spanwire_runtime::pipe::Tag;
+
+use super::scope::encode_named_scope;
+use crate::pipeline::door::Door;
+
+/// The tag of a scope of `door`'s records: from this thread's cache if it is one of the last that
+/// it used, which costs no allocation and no lock.
+#[inline]
+pub(crate) fn tag(door: &Door, scope: &InstrumentationScope) -> Option<Tag> {
+    named_tag(door, scope, scope.name())
+}
+
+/// The same for a scope that is called `name` instead.
+///
+/// A log record's target takes the place of the scope's name, as in opentelemetry-proto: a bridge
+/// from another logging library has one scope for all targets of a program.
+#[inline]
+pub(crate) fn named_tag(door: &Door, scope: &InstrumentationScope, name: &str) -> Option<Tag> {
+    let look_up = || door.tag(encode_named_scope(scope, name));
+    let known = SCOPES.try_with(|scopes| {
+        // It is borrowed if an allocator ends spans; gone if the thread ends its last ones.
+        let mut scopes = scopes.try_borrow_mut().ok()?;
+        Some(scopes.tag(door.id(), scope, name, look_up))
+    });
+    match known {
+        Ok(Some(tag)) => tag,
+        Ok(None) | Err(_) => look_up(),
+    }
+}
+
+/// What a thread remembers.
+struct Scopes {
+    known: Vec<KnownScope>,
+    /// Index of the one that was used last, which is often the next one too.
+    last: usize,
+    /// Index of the one that goes for a new one once there are [`SCOPES_MAX`].
+    oldest: usize,
+}
+
+struct KnownScope {
+    door: u64,
+    name: Box<str>,
+    /// Its own name does not count.
+    scope: InstrumentationScope,
+    tag: Tag,
+}
+
+/// Scopes that a thread remembers: the libraries that a request passes through and the modules
+/// that log on the way, with room. They take some 250 bytes each.
+const SCOPES_MAX: usize = 64;
+
+impl Scopes {
+    const NONE: Self = Self { known: Vec::new(), last: 0, oldest: 0 };
+
+    #[inline]
+    fn tag(
+        &mut self,
+        door: u64,
+        scope: &InstrumentationScope,
+        name: &str,
+        look_up: impl FnOnce() -> Option<Tag>,
+    ) -> Option<Tag> {
+        match self.known.get(self.last) {
+            Some(last) if last.is(door, scope, name) => Some(last.tag),
+            _ => self.search(door, scope, name, look_up),
+        }
+    }
+
+    fn search(
+        &mut self,
+        door: u64,
+        scope: &InstrumentationScope,
+        name: &str,
+        look_up: impl FnOnce() -> Option<Tag>,
+    ) -> Option<Tag> {
+        if let Some(at) = self.known.iter().position(|known| known.is(door, scope, name)) {
+            self.last = at;
+            return Some(self.known[at].tag);
+        }
+        let tag = look_up()?;
+        self.remember(KnownScope { door, name: name.into(), scope: scope.clone(), tag });
+        Some(tag)
+    }
+
+    fn remember(&mut self, scope: KnownScope) {
+        if self.known.len() < SCOPES_MAX {
+            self.last = self.known.len();
+            self.known.push(scope);
+        } else {
+            self.last = self.oldest;
+            self.known[self.oldest] = scope;
+            self.oldest = (self.oldest + 1) % SCOPES_MAX;
+        }
+    }
+}
+
+impl KnownScope {
+    /// Compares the full identity: name, version, schema url and attributes. (The `==` of scopes
+    /// allocates to sort the attributes; those of one place in a program are in one order.)
+    #[inline]
+    fn is(&self, door: u64, scope: &InstrumentationScope, name: &str) -> bool {
+        self.door == door
+            && *self.name == *name
+            && self.scope.version() == scope.version()
+            && self.scope.schema_url() == scope.schema_url()
+            && self.scope.attributes().eq(scope.attributes())
+    }
+}
+
+thread_local! {
+    static SCOPES: RefCell<Scopes> = const { RefCell::new(Scopes::NONE) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry::KeyValue;
+
+    fn scopes() -> Vec<(InstrumentationScope, &'static str)> {
+        let plain = || InstrumentationScope::builder("bridge");
+        let attributes = |value: i64| [KeyValue::new("key", value)];
+        vec![
+            (plain().build(), "bridge"),
+            (plain().build(), "target"),
+            (plain().with_version("1").build(), "target"),
+            (plain().with_version("2").build(), "target"),
+            (plain().with_schema_url("1").build(), "target"),
+            (plain().with_attributes(attributes(1)).build(), "target"),
+            (plain().with_attributes(attributes(2)).build(), "target"),
+        ]
+    }
+
+    /// opentelemetry-dotnet #7636, #7643: scopes were told apart by their names alone, so one
+    /// version's records came out under another.
+    #[test]
+    fn a_scope_is_known_by_its_whole_identity_and_its_door() {
+        let mut known = Scopes::NONE;
+        let mut looked_up = 0;
+        let mut tag = |door: u64, (scope, name): &(InstrumentationScope, &str)| {
+            let look_up = || {
+                looked_up += 1;
+                Some(Tag::new(door as u32, looked_up))
+            };
+            known.tag(door, scope, name, look_up).unwrap()
+        };
+        let doors = [0, 1];
+        let all = || doors.iter().flat_map(|door| scopes().into_iter().map(move |s| (*door, s)));
+        let first: Vec<Tag> = all().map(|(door, scope)| tag(door, &scope)).collect();
+        let again: Vec<Tag> = all().map(|(door, scope)| tag(door, &scope)).collect();
+        assert_eq!(first, again);
+        assert_eq!(looked_up as usize, doors.len() * scopes().len());
+    }
+
+    #[test]
+    fn a_scope_that_another_bridge_names_alike_is_the_same() {
+        let mut known = Scopes::NONE;
+        let bridges = ["a", "b"].map(|name| InstrumentationScope::builder(name).build());
+        let tag = Tag::new(1, 2);
+        assert_eq!(known.tag(0, &bridges[0], "target", || Some(tag)), Some(tag));
+        assert_eq!(known.tag(0, &bridges[1], "target", || None), Some(tag));
+    }
+
+    #[test]
+    fn a_thread_remembers_the_last_scopes_and_no_more() {
+        let mut known = Scopes::NONE;
+        let scope = InstrumentationScope::default();
+        let mut misses = 0;
+        let mut use_scope = |index: usize| {
+            let tag = Tag::new(0, index as u32);
+            let found = known.tag(0, &scope, &index.to_string(), || {
+                misses += 1;
+                Some(tag)
+            });
+            assert_eq!(found, Some(tag));
+        };
+        (0..SCOPES_MAX + 10).for_each(&mut use_scope);
+        // The ten newest took the places of the ten oldest.
+        (10..SCOPES_MAX + 10).for_each(&mut use_scope);
+        assert_eq!(misses, SCOPES_MAX + 10);
+        assert_eq!(known.known.len(), SCOPES_MAX);
+    }
+
+    #[test]
+    fn what_is_refused_is_asked_again() {
+        let mut known = Scopes::NONE;
+        let scope = InstrumentationScope::default();
+        assert_eq!(known.tag(0, &scope, "", || None), None);
+        let tag = Tag::new(0, 0);
+        assert_eq!(known.tag(0, &scope, "", || Some(tag)), Some(tag));
+    }
+}
