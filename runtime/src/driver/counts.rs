@@ -1,6 +1,6 @@
 //! What a driver has done, readable from any thread while it goes on.
 
-use crate::sync::shim::atomic::{AtomicU64, Ordering};
+use crate::sync::counter::Counter;
 
 /// What a driver has done since it was opened. Every number only grows.
 ///
@@ -62,34 +62,5 @@ impl Tally {
             overflows: self.overflows.get(),
             enters: self.enters.get(),
         }
-    }
-}
-
-/// A number that one thread raises.
-#[derive(Debug, Default)]
-pub(super) struct Counter {
-    count: AtomicU64,
-}
-
-impl Counter {
-    /// Adds one.
-    #[inline]
-    pub(super) fn raise(&self) {
-        self.add(1);
-    }
-
-    /// Adds `more`.
-    #[inline]
-    pub(super) fn add(&self, more: u64) {
-        // Ordering: Relaxed; one writer, so no update is lost. Who wants exact numbers has
-        // synchronised with the writer by other means: by its end, or by being its thread.
-        let count = self.count.load(Ordering::Relaxed);
-        self.count.store(count.wrapping_add(more), Ordering::Relaxed);
-    }
-
-    /// The count so far.
-    pub(super) fn get(&self) -> u64 {
-        // Ordering: Relaxed; a statistic, see `add`.
-        self.count.load(Ordering::Relaxed)
     }
 }

@@ -25,7 +25,7 @@ pub use self::block_on::block_on;
 pub(crate) use self::local::{is_worker, with_pool};
 pub use self::mailbox::Mailbox;
 pub use self::pool::{Pool, WORKERS_MAX};
-pub use self::tally::{Counter, Tally};
+pub use self::tally::Tally;
 pub use self::worker::run;
 pub use self::yield_now::{YieldNow, consume_budget, yield_now};
 

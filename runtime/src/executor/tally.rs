@@ -1,6 +1,6 @@
 //! What a worker has done, readable from any thread while it goes on.
 
-use crate::sync::shim::atomic::{AtomicU64, Ordering};
+use crate::sync::counter::Counter;
 
 /// Counts of one worker, which alone writes them.
 #[derive(Debug, Default)]
@@ -20,32 +20,4 @@ pub struct Tally {
     pub queued: Counter,
     /// The same for those that are pinned.
     pub pinned: Counter,
-}
-
-/// A number that one thread writes.
-#[derive(Debug, Default)]
-pub struct Counter {
-    count: AtomicU64,
-}
-
-impl Counter {
-    /// Adds `more`. Only the worker's thread may.
-    #[inline]
-    pub fn add(&self, more: u64) {
-        self.set(self.get().wrapping_add(more));
-    }
-
-    /// Sets the number. Only the worker's thread may.
-    #[inline]
-    pub fn set(&self, count: u64) {
-        // Ordering: Relaxed; statistics, which order nothing. One writer, so nothing is lost.
-        self.count.store(count, Ordering::Relaxed);
-    }
-
-    /// The number now.
-    #[inline]
-    pub fn get(&self) -> u64 {
-        // Ordering: Relaxed; see `set`.
-        self.count.load(Ordering::Relaxed)
-    }
 }

@@ -4,6 +4,7 @@
 //! and with the host's signals.
 
 pub mod budget;
+pub mod counter;
 pub mod deque;
 pub mod doorbell;
 pub mod idle;
