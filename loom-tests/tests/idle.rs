@@ -44,7 +44,7 @@ fn a_searcher_that_found_something_wakes_the_next_one() {
 #[test]
 fn a_task_of_a_busy_worker_is_stolen() {
     loom::model(|| {
-        let (site, [first, second]) = site(2);
+        let (site, [first, second]) = site(3);
         let second = start(&site, 1, second);
         first.push(Task::SpawnAndWait).unwrap();
         site.work(0, &first);
@@ -147,10 +147,19 @@ fn with_three_threads(program: impl Fn() + Sync + Send + 'static) {
 #[derive(Clone, Copy, Debug)]
 enum Task {
     Plain,
-    /// Spawns a plain task on the worker's own queue, and blocks the worker until it has run.
+    /// Spawns two plain tasks on the worker's own queue, and blocks the worker until one has run.
     SpawnAndWait,
     /// Blocks the worker until as many tasks of this kind have begun as there are workers.
     Meet,
+}
+
+/// What a worker sees before it sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LastLook {
+    Stopping,
+    FoundWork,
+    /// Nothing: others may choose and ring it now.
+    Parked,
 }
 
 /// Two workers, and who knows of them.
@@ -239,17 +248,30 @@ impl Site {
     }
 
     fn sleep(&self, me: usize, searching: bool) -> bool {
-        let must_look = self.idle.park(me, searching);
-        if must_look && self.any_work() {
+        let doorbell = &self.doorbells[me];
+        doorbell.lie_down(Bed::Futex, false);
+        let last_look = self.last_look(me, searching);
+        if last_look == LastLook::Parked {
+            doorbell.sleep(None);
+        }
+        doorbell.get_up();
+        match last_look {
+            LastLook::Stopping => searching,
+            LastLook::FoundWork => true,
+            LastLook::Parked => self.idle.leave(me),
+        }
+    }
+
+    /// As the executor's, once the worker is lying down.
+    fn last_look(&self, me: usize, searching: bool) -> LastLook {
+        if self.stop.load(Ordering::Relaxed) {
+            return LastLook::Stopping;
+        }
+        if self.idle.park(me, searching) && self.any_work() {
             self.idle.search_again(me);
-            return true;
+            return LastLook::FoundWork;
         }
-        self.doorbells[me].lie_down(Bed::Futex, false);
-        if !self.idle.is_chosen(me) && !self.stop.load(Ordering::Relaxed) {
-            self.doorbells[me].sleep(None);
-        }
-        self.doorbells[me].get_up();
-        self.idle.leave(me)
+        LastLook::Parked
     }
 
     fn any_work(&self) -> bool {
@@ -260,6 +282,8 @@ impl Site {
         match task {
             Task::Plain => self.begin(),
             Task::SpawnAndWait => {
+                // As in the executor: the first task in a queue wakes nobody.
+                local.push(Task::Plain).unwrap();
                 local.push(Task::Plain).unwrap();
                 self.wake_one();
                 self.wait_for(1);

@@ -128,8 +128,8 @@ impl Idle {
     /// is true, and the worker looks at all queues before it sleeps, at the injector first; if there
     /// is something, it calls [`search_again`](Self::search_again) instead of sleeping.
     ///
-    /// From now on it may be chosen: it must not sleep when [`is_chosen`](Self::is_chosen) says
-    /// so after its doorbell's `lie_down`.
+    /// From now on it may be chosen. Whoever chooses it rings its doorbell next, so it has to
+    /// `lie_down` there before it parks: the ring is what keeps it awake.
     pub fn park(&self, worker: usize, is_searching: bool) -> bool {
         if self.is_lone() {
             return false;
@@ -144,7 +144,8 @@ impl Idle {
         searching(before - less) == 0
     }
 
-    /// Whether somebody chose this worker to be woken since it parked.
+    /// Whether somebody chose this worker to be woken since it parked. For models and tests: a
+    /// worker need not ask, because its doorbell rings.
     #[inline]
     pub fn is_chosen(&self, worker: usize) -> bool {
         // Ordering: Relaxed; the fences of `Doorbell::lie_down` and `Doorbell::ring` order it: the
