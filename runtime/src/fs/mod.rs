@@ -48,9 +48,10 @@ use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use self::perform::{on_pool, perform};
+use crate::buf::advance;
 use crate::driver::op::file::Call;
 pub use crate::driver::op::file::OpenOptions;
 use crate::driver::{self, Shared};
@@ -285,16 +286,4 @@ pub async fn create_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
 pub async fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
     let path = path.as_ref().to_owned();
     on_pool(move || std_fs::remove_file(path)).await
-}
-
-/// Drops the first `count` bytes.
-fn advance(bufs: &mut Vec<Bytes>, mut count: usize) {
-    while count > 0 {
-        let Some(first) = bufs.first_mut() else { return };
-        if count < first.len() {
-            return first.advance(count);
-        }
-        count -= first.len();
-        bufs.remove(0);
-    }
 }

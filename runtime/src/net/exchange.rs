@@ -7,7 +7,8 @@ use std::task::Poll;
 
 use bytes::Bytes;
 
-use super::stream::{Stream, advance, check_room};
+use super::stream::{Stream, check_room};
+use crate::buf::advance;
 use crate::driver::op::{self, Op};
 
 /// What [`Stream::exchange`] has come to.
@@ -49,6 +50,19 @@ pub enum Tried {
     /// Not all was sent, and nothing was received. This many bytes were sent, or nobody knows
     /// how many.
     Unsent(io::Result<usize>),
+}
+
+impl From<op::Exchanged> for Tried {
+    fn from(exchanged: op::Exchanged) -> Self {
+        match exchanged {
+            op::Exchanged::Received(received) => Self::Received(received),
+            // There was no room at all.
+            op::Exchanged::Unsent(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                Self::Unsent(Ok(0))
+            }
+            op::Exchanged::Unsent(sent) => Self::Unsent(sent),
+        }
+    }
 }
 
 impl Stream {
@@ -103,17 +117,13 @@ impl Stream {
     pub async fn try_exchange(
         &self,
         bufs: Vec<Bytes>,
-        mut buf: Vec<u8>,
+        buf: Vec<u8>,
     ) -> (Tried, Vec<Bytes>, Vec<u8>) {
         if let Err(error) = check_room(&buf) {
             return (Tried::Unsent(Err(error)), bufs, buf);
         }
         self.socket.receives_settled().await;
-        // An answer that is there already, or a request that takes several calls, or is empty.
-        if !self.socket.is_claimless()
-            || !op::fits_one_call(&bufs)
-            || bufs.iter().all(Bytes::is_empty)
-        {
+        if !self.is_worth_a_try(&bufs) {
             return (Tried::Unsent(Ok(0)), bufs, buf);
         }
         let driver = match self.socket.driver() {
@@ -121,21 +131,17 @@ impl Stream {
             Err(error) => return (Tried::Unsent(Err(error)), bufs, buf),
         };
         let (op, ended) = driver.start(Op::exchange(self.socket.lease(), bufs, buf)).await;
-        let (exchanged, mut bufs, back) = op.into_exchanged(ended);
-        buf = back;
-        let tried = match exchanged {
-            op::Exchanged::Received(received) => Tried::Received(received),
-            op::Exchanged::Unsent(Ok(count)) => {
-                advance(&mut bufs, count);
-                Tried::Unsent(Ok(count))
-            }
-            // There was no room at all.
-            op::Exchanged::Unsent(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                Tried::Unsent(Ok(0))
-            }
-            op::Exchanged::Unsent(Err(error)) => Tried::Unsent(Err(error)),
-        };
+        let (exchanged, mut bufs, buf) = op.into_exchanged(ended);
+        let tried = Tried::from(exchanged);
+        if let Tried::Unsent(Ok(count)) = tried {
+            advance(&mut bufs, count);
+        }
         (tried, bufs, buf)
+    }
+
+    /// Not if an answer is there already, or the request takes several calls, or is empty.
+    fn is_worth_a_try(&self, bufs: &[Bytes]) -> bool {
+        self.socket.is_claimless() && op::fits_one_call(bufs) && !bufs.iter().all(Bytes::is_empty)
     }
 
     /// Sends `bufs` until the answer begins.

@@ -6,9 +6,10 @@ use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::rc::Rc;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use socket2::SockAddr;
 
+use crate::buf::advance;
 use crate::driver::Shared;
 use crate::driver::op::Op;
 use crate::driver::socket::Socket;
@@ -180,18 +181,4 @@ pub(super) fn check_room(buf: &Vec<u8>) -> io::Result<()> {
     }
     let why = "the buffer is full: reserve room before receiving";
     Err(io::Error::new(io::ErrorKind::InvalidInput, why))
-}
-
-/// Drops the first `count` bytes; what is left has no empty buffer at its front.
-pub(super) fn advance(bufs: &mut Vec<Bytes>, mut count: usize) {
-    let is_sent = |buf: &&Bytes| {
-        let rest = count.checked_sub(buf.len());
-        count = rest.unwrap_or(count);
-        rest.is_some()
-    };
-    let sent = bufs.iter().take_while(is_sent).count();
-    bufs.drain(..sent);
-    if let Some(first) = bufs.first_mut() {
-        first.advance(count);
-    }
 }

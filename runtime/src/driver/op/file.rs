@@ -4,12 +4,11 @@ use std::ffi::CString;
 use std::fs;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::slice;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::message::{commit, spare};
+use super::message::{commit, pieces, spare, vectors};
 use super::{Operation, errno_of, outcome};
 use crate::driver::socket::Socket;
 use crate::sys::{errno, files};
@@ -316,28 +315,6 @@ fn write(file: &fs::File, bufs: &[Bytes], offset: u64) -> io::Result<usize> {
     Ok(written)
 }
 
-/// # Safety
-///
-/// - As long as the result is used, the bytes are neither dropped nor changed.
-unsafe fn vectors(bufs: &[Bytes]) -> Vec<IoSlice<'static>> {
-    let forever = |piece: &[u8]| {
-        // SAFETY: the parts of a slice; the caller answers for how long.
-        IoSlice::new(unsafe { slice::from_raw_parts(piece.as_ptr(), piece.len()) })
-    };
-    pieces(bufs).map(forever).collect()
-}
-
-/// What one call writes: nothing empty, at most [`PIECES_MAX`] pieces and [`WRITE_BYTES_MAX`].
-fn pieces(bufs: &[Bytes]) -> impl Iterator<Item = &[u8]> {
-    let mut room = WRITE_BYTES_MAX;
-    let filled = bufs.iter().filter(|buf| !buf.is_empty()).take(PIECES_MAX);
-    filled.map_while(move |buf| {
-        let piece = &buf[..buf.len().min(room)];
-        room -= piece.len();
-        (!piece.is_empty()).then_some(piece)
-    })
-}
-
 fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     for _ in 0..INTERRUPTIONS_MAX {
         match call() {
@@ -368,16 +345,13 @@ fn invalid(why: &str) -> io::Error {
 const MODE: u32 = 0o666;
 /// The kernel's offsets have a sign, and a ring takes -1 for the file's own position.
 const OFFSET_MAX: u64 = i64::MAX.cast_unsigned();
-/// UIO_MAXIOV of Linux: one more is EINVAL.
-const PIECES_MAX: usize = 1024;
-/// Well below u32::MAX, where lengths in ring entries end, and i32::MAX, where results end.
-const WRITE_BYTES_MAX: usize = 1 << 30;
 /// How often a call that a signal has interrupted is made again.
 const INTERRUPTIONS_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::op::message::{CALL_BYTES_MAX, IOVECS_MAX};
 
     fn write_of(bufs: &[Bytes]) -> Vec<usize> {
         pieces(bufs).map(<[u8]>::len).collect()
@@ -387,10 +361,10 @@ mod tests {
     #[test]
     fn one_write_stays_below_what_a_ring_entry_can_say() {
         // Zeroes that nobody touches cost no memory.
-        let half = Bytes::from(vec![0; WRITE_BYTES_MAX / 2 + 1]);
-        let rest = WRITE_BYTES_MAX - half.len();
+        let half = Bytes::from(vec![0; CALL_BYTES_MAX / 2 + 1]);
+        let rest = CALL_BYTES_MAX - half.len();
         assert_eq!(write_of(&vec![half.clone(); 4]), [half.len(), rest]);
-        assert_eq!(write_of(&vec![Bytes::from_static(b"x"); PIECES_MAX + 1]).len(), PIECES_MAX);
+        assert_eq!(write_of(&vec![Bytes::from_static(b"x"); IOVECS_MAX + 1]).len(), IOVECS_MAX);
         assert_eq!(write_of(&[Bytes::new(), Bytes::from_static(b"xy"), Bytes::new()]), [2]);
     }
 

@@ -25,7 +25,7 @@ impl Message {
     /// - `bufs` are kept, and not changed, as long as the message.
     pub(super) unsafe fn new(bufs: &[Bytes]) -> Self {
         // SAFETY: by the caller's promise.
-        let mut pieces = unsafe { pieces(bufs) };
+        let mut pieces = unsafe { vectors(bufs) };
         let header = Header::new(&mut pieces);
         Self { pieces, header, name: None }
     }
@@ -58,28 +58,33 @@ impl Message {
 pub(crate) fn fits_one_call(bufs: &[Bytes]) -> bool {
     // The same bytes may be there many times, so the sum need not fit into memory.
     let bytes = bufs.iter().fold(0_usize, |sum, buf| sum.saturating_add(buf.len()));
-    bufs.len() <= IOVECS_MAX && bytes <= SEND_BYTES_MAX
+    bufs.len() <= IOVECS_MAX && bytes <= CALL_BYTES_MAX
 }
 
-/// What one call sends of `bufs`: nothing empty, at most [`IOVECS_MAX`] pieces and
-/// [`SEND_BYTES_MAX`] bytes.
+/// What one call takes of `bufs`: nothing empty, at most [`IOVECS_MAX`] pieces and
+/// [`CALL_BYTES_MAX`] bytes.
+pub(super) fn pieces(bufs: &[Bytes]) -> impl Iterator<Item = &[u8]> {
+    let mut room = CALL_BYTES_MAX;
+    let filled = bufs.iter().filter(|buf| !buf.is_empty()).take(IOVECS_MAX);
+    filled.map_while(move |buf| {
+        let piece = &buf[..buf.len().min(room)];
+        room -= piece.len();
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+/// The same, for the kernel.
 ///
 /// # Safety
 ///
-/// - `bufs` are kept, and not changed, as long as the result.
-unsafe fn pieces(bufs: &[Bytes]) -> Vec<IoSlice<'static>> {
-    let mut room = SEND_BYTES_MAX;
-    let filled = bufs.iter().filter(|buf| !buf.is_empty()).take(IOVECS_MAX);
-    filled
-        .map_while(|buf| {
-            let length = buf.len().min(room);
-            room -= length;
-            // SAFETY: a part of `buf`, which the caller keeps; the bytes of a `Bytes` do not
-            // move with it.
-            let piece = unsafe { slice::from_raw_parts(buf.as_ptr(), length) };
-            (length > 0).then(|| IoSlice::new(piece))
-        })
-        .collect()
+/// - `bufs` are kept, and not changed, as long as the result is used.
+pub(super) unsafe fn vectors(bufs: &[Bytes]) -> Vec<IoSlice<'static>> {
+    let forever = |piece: &[u8]| {
+        // SAFETY: the parts of a slice of a `Bytes`, whose bytes do not move with it; the caller
+        // answers for how long.
+        IoSlice::new(unsafe { slice::from_raw_parts(piece.as_ptr(), piece.len()) })
+    };
+    pieces(bufs).map(forever).collect()
 }
 
 /// Takes into `buf` what a receive that ended with `result` has written behind its end.
@@ -101,9 +106,9 @@ pub(in crate::driver) fn spare_ptr(buf: &mut Vec<u8>) -> *mut u8 {
     buf.spare_capacity_mut().as_mut_ptr().cast()
 }
 
-/// UIO_MAXIOV of Linux: one more is EMSGSIZE.
-const IOVECS_MAX: usize = 1024;
+/// UIO_MAXIOV of Linux: one more is EMSGSIZE from a socket and EINVAL from a file.
+pub(super) const IOVECS_MAX: usize = 1024;
 /// Well below u32::MAX, where lengths in ring entries end, and i32::MAX, where results end.
-const SEND_BYTES_MAX: usize = 1 << 30;
-/// As [`SEND_BYTES_MAX`].
+pub(super) const CALL_BYTES_MAX: usize = 1 << 30;
+/// As [`CALL_BYTES_MAX`].
 const RECV_BYTES_MAX: usize = 1 << 30;
