@@ -4,6 +4,8 @@
 
 #[path = "support/child.rs"]
 mod child;
+#[path = "support/drivers.rs"]
+mod drivers;
 #[path = "support/seccomp.rs"]
 mod seccomp;
 
@@ -13,6 +15,7 @@ use std::thread;
 
 use bytes::Bytes;
 use child::{ensure, in_child};
+use drivers::recv_exact;
 use seccomp::{Verdict, deny};
 use spanwire_runtime::driver::{Choice, Kind};
 use spanwire_runtime::fs::File;
@@ -171,12 +174,7 @@ async fn connect(addr: SocketAddr) -> Result<TcpStream, String> {
 async fn round_trip(stream: &TcpStream) -> Result<(), String> {
     let text = |error: std::io::Error| error.to_string();
     stream.send_all(vec![Bytes::from_static(b"echo")]).await.map_err(text)?;
-    let mut all = Vec::with_capacity(64);
-    while all.len() < 4 {
-        let (received, buf) = stream.recv(all).await;
-        ensure(received.map_err(text)? > 0, "the echo has closed")?;
-        all = buf;
-    }
+    let all = recv_exact(stream, 4).await.map_err(text)?;
     ensure(all == b"echo", "the echo says something else")
 }
 

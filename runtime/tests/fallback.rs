@@ -2,6 +2,8 @@
 //! under a seccomp filter before the driver is opened, as a container's profile would.
 #![cfg(all(target_os = "linux", not(spanwire_portable)))]
 
+#[path = "support/drivers.rs"]
+mod drivers;
 #[path = "support/seccomp.rs"]
 mod seccomp;
 
@@ -10,6 +12,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::thread;
 
 use bytes::Bytes;
+use drivers::recv_exact;
 use seccomp::{Verdict, deny};
 use spanwire_runtime::driver::{Choice, Kind, Report};
 use spanwire_runtime::net::TcpStream;
@@ -33,12 +36,7 @@ fn echo_works(runtime: &Runtime) {
     let echo = runtime.spawn_pinned(move || async move {
         let stream = TcpStream::connect(addr).await.unwrap();
         stream.send_all(vec![Bytes::from_static(b"echo")]).await.unwrap();
-        let mut all = Vec::with_capacity(64);
-        while all.len() < 4 {
-            let (received, buf) = stream.recv(all).await;
-            assert_ne!(received.unwrap(), 0);
-            all = buf;
-        }
+        let all = recv_exact(&stream, 4).await.unwrap();
         stream.close().await.unwrap();
         all
     });

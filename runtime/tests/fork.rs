@@ -391,10 +391,18 @@ fn task_that_is_woken(
 fn receive_from_nobody(runtime: &Runtime) -> (JoinHandle<()>, std::net::TcpStream) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
+    let (tell, polled) = mpsc::channel();
     let task = runtime.spawn_pinned(move || async move {
         let stream = spanwire_runtime::net::TcpStream::connect(address).await.unwrap();
-        let _ = stream.recv(Vec::with_capacity(1)).await;
+        let mut receive = pin!(stream.recv(Vec::with_capacity(1)));
+        poll_fn(|cx| {
+            let polled = receive.as_mut().poll(cx).map(drop);
+            let _ = tell.send(());
+            polled
+        })
+        .await;
     });
+    polled.recv().unwrap();
     (task, listener.accept().unwrap().0)
 }
 
@@ -405,16 +413,25 @@ fn await_idle(runtime: &Runtime) {
     }
 }
 
-/// Waits until the thread called [`NAME`] sleeps, and does so for a while.
+/// Waits until the thread called [`NAME`] waits in its driver. Whatever it had to do before is
+/// done by then.
 fn await_sleep() {
-    let mut seen = 0;
-    while seen < 10 {
-        thread::sleep(Duration::from_millis(5));
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(Result::unwrap);
-        let states = tasks.map(|task| std::fs::read_to_string(task.path().join("stat")).unwrap());
-        let sleeps = states.into_iter().any(|state| state.contains(&format!("({NAME}) S")));
-        seen = if sleeps { seen + 1 } else { 0 };
+    let waits = [libc::SYS_io_uring_enter, libc::SYS_epoll_wait, libc::SYS_epoll_pwait];
+    while !call_of(NAME).is_some_and(|call| waits.contains(&call)) {
+        thread::yield_now();
     }
+}
+
+/// The system call that the thread of that name is in, if it is in one.
+fn call_of(name: &str) -> Option<libc::c_long> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(Result::unwrap);
+    let has_name = |path: &std::path::PathBuf| {
+        std::fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim() == name)
+    };
+    let thread = tasks.map(|task| task.path()).find(has_name)?;
+    let state = std::fs::read_to_string(thread.join("syscall")).ok()?;
+    // "running", or the number and its arguments.
+    state.split_whitespace().next()?.parse().ok()
 }
 
 /// The process's eventfds, and how often each was written to.

@@ -11,7 +11,8 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
-use drivers::{both, on_each_driver, poll_and_drop, run};
+use drivers::{on_each_driver, poll_and_drop, run};
+use futures_util::future::join;
 use spanwire_runtime::net::{TcpListener, TcpStream};
 use spanwire_runtime::time::sleep;
 use spanwire_runtime::{spawn_pinned, yield_now};
@@ -142,7 +143,7 @@ fn what_one_accept_leaves_goes_to_another_that_waits() {
                     // The first in the queue gets it; nobody polls it again.
                     TcpStream::connect(addr).await.unwrap()
                 };
-                let (client, accepted) = both(dropped, listener.accept()).await;
+                let (client, accepted) = join(dropped, listener.accept()).await;
                 assert_eq!(accepted.unwrap().1, client.local_addr().unwrap());
             }
         });

@@ -1,6 +1,8 @@
 //! Which system calls a worker makes: all of them are written down while it works.
 #![cfg(all(target_os = "linux", not(spanwire_portable)))]
 
+#[path = "support/drivers.rs"]
+mod drivers;
 #[path = "support/scratch.rs"]
 mod scratch;
 #[path = "support/seccomp.rs"]
@@ -12,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
+use drivers::recv_exact;
 use scratch::Scratch;
 use seccomp::{Call, Calls};
 use spanwire_runtime::driver::Choice;
@@ -143,8 +146,7 @@ fn a_ring_that_waits_for_a_socket_is_not_accounted_as_waiting_for_a_disk() {
         return eprintln!("SKIPPED: this kernel is older than 6.15");
     }
     let _armed = receive_from_nobody(&runtime);
-    let waits = |call: &Call| call.number == libc::SYS_io_uring_enter && call.arguments[2] > 0;
-    let wait = until(&calls, waits);
+    let wait = first_after_mark(&calls, waits_in_driver);
     assert_ne!(wait.arguments[3] & IORING_ENTER_NO_IOWAIT, 0, "{wait:?}");
 }
 
@@ -154,7 +156,7 @@ fn a_worker_with_a_receive_in_flight_makes_no_call_while_nothing_comes() {
     for choice in [Choice::Uring, Choice::Epoll] {
         let Some((runtime, calls)) = watched(choice) else { continue };
         let _armed = receive_from_nobody(&runtime);
-        until(&calls, |call| call.number != libc::SYS_futex);
+        first_after_mark(&calls, waits_in_driver);
         thread::sleep(WHILE);
         assert_eq!(calls.take(), [], "{choice:?}");
     }
@@ -164,8 +166,8 @@ fn a_worker_with_a_receive_in_flight_makes_no_call_while_nothing_comes() {
 fn a_worker_with_nothing_in_flight_sleeps_on_a_futex_and_makes_no_call() {
     for choice in [Choice::Uring, Choice::Epoll] {
         let Some((runtime, calls)) = watched(choice) else { continue };
-        runtime.block_on(runtime.spawn(async {})).unwrap();
-        until(&calls, |call| call.number == libc::SYS_futex);
+        runtime.block_on(runtime.spawn(async { mark() })).unwrap();
+        first_after_mark(&calls, waits_on_futex);
         thread::sleep(WHILE);
         assert_eq!(calls.take(), [], "{choice:?}");
     }
@@ -222,23 +224,40 @@ fn receive_from_nobody(runtime: &Runtime) -> (JoinHandle<()>, TcpListener) {
     let addr = listener.local_addr().unwrap();
     let task = runtime.spawn_pinned(move || async move {
         let stream = TcpStream::connect(addr).await.unwrap();
+        mark();
         stream.recv(Vec::with_capacity(64)).await.0.unwrap();
     });
     (task, listener)
 }
 
-/// Waits until the thread's last call is one that `is` it, and stays its last for a while.
-fn until(calls: &Calls, is: impl Fn(&Call) -> bool) -> Call {
-    let mut last = None;
-    for _ in 0..LOOKS_MAX {
-        let taken = calls.take();
-        if taken.is_empty() && last.as_ref().is_some_and(&is) {
-            return last.expect("it was just looked at");
+/// Waits for the first call of the watched thread after its [`mark`] that `is` it.
+fn first_after_mark(calls: &Calls, is: impl Fn(&Call) -> bool) -> Call {
+    let mut seen = Vec::new();
+    loop {
+        seen.extend(calls.take());
+        let after = seen.iter().skip_while(|call| call.number != MARK);
+        if let Some(call) = after.copied().find(|call| is(call)) {
+            return call;
         }
-        last = taken.last().copied().or(last);
-        thread::sleep(Duration::from_millis(20));
+        thread::yield_now();
     }
-    panic!("the worker does not come to rest; its last call is {last:?}");
+}
+
+/// A system call that nothing else makes, for [`first_after_mark`].
+fn mark() {
+    // SAFETY: takes nothing.
+    unsafe { libc::getppid() };
+}
+
+fn waits_in_driver(call: &Call) -> bool {
+    let is_ring = call.number == libc::SYS_io_uring_enter && call.arguments[2] > 0;
+    is_ring || [libc::SYS_epoll_wait, libc::SYS_epoll_pwait].contains(&call.number)
+}
+
+fn waits_on_futex(call: &Call) -> bool {
+    let command = call.arguments[1] & libc::FUTEX_CMD_MASK as u64;
+    let waits = [libc::FUTEX_WAIT as u64, libc::FUTEX_WAIT_BITSET as u64];
+    call.number == libc::SYS_futex && waits.contains(&command)
 }
 
 /// Whether the kernel's rings have `feature`.
@@ -254,12 +273,7 @@ fn has_feature(feature: u32) -> bool {
 async fn round_trips(stream: &TcpStream, count: usize) {
     for _ in 0..count {
         stream.send_all(vec![Bytes::from_static(b"ping")]).await.unwrap();
-        let mut all = Vec::with_capacity(64);
-        while all.len() < 4 {
-            let (received, buf) = stream.recv(all).await;
-            assert_ne!(received.unwrap(), 0);
-            all = buf;
-        }
+        recv_exact(stream, 4).await.unwrap();
     }
 }
 
@@ -281,8 +295,8 @@ fn echo_server() -> SocketAddr {
 const ROUNDS: usize = 100;
 /// How long nothing may happen. Longer would prove more, and no shorter time would be wrong.
 const WHILE: Duration = Duration::from_millis(300);
-/// Only a worker that never rests is looked at so often.
-const LOOKS_MAX: usize = 1_000;
+/// See [`mark`].
+const MARK: libc::c_long = libc::SYS_getppid;
 /// From linux/io_uring.h.
 const IORING_FEAT_NO_IOWAIT: u32 = 1 << 17;
 /// From linux/io_uring.h.

@@ -8,7 +8,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
-use drivers::{both, on_each_driver, poll_and_drop, run};
+use drivers::{on_each_driver, poll_and_drop, run};
+use futures_util::future::join;
 use spanwire_runtime::net::UdpSocket;
 use spanwire_runtime::yield_now;
 
@@ -59,7 +60,7 @@ fn a_datagram_that_was_cut_says_so() {
             let room = Vec::<u8>::with_capacity(10).capacity();
             // Once before the datagram comes, and once after.
             let (sent, (received, buf)) =
-                both(client.send(body.clone()), server.recv(Vec::with_capacity(10))).await;
+                join(client.send(body.clone()), server.recv(Vec::with_capacity(10))).await;
             assert_eq!(sent.unwrap(), 1000);
             let received = received.unwrap();
             assert_eq!((received.bytes, buf.len(), received.is_truncated), (room, room, true));

@@ -14,7 +14,8 @@ use std::pin::pin;
 use std::ptr;
 use std::time::Duration;
 
-use drivers::{PATIENCE, both, on_each_driver, recv_all, recv_exact, run};
+use drivers::{PATIENCE, on_each_driver, recv_all, recv_exact, run};
+use futures_util::future::join;
 use socket2::{Domain, SockAddr, Socket, Type};
 use spanwire_runtime::net::{UnixAddr, UnixListener, UnixStream};
 use spanwire_runtime::time::timeout;
@@ -132,7 +133,7 @@ fn what_comes_behind_a_descriptor_is_received_too() {
                 send_with_descriptor(&peer, b"a");
                 (&peer).write_all(b"b").unwrap();
             };
-            assert_eq!(both(receiving, sending).await.0.unwrap(), b"ab");
+            assert_eq!(join(receiving, sending).await.0.unwrap(), b"ab");
         });
     });
 }
@@ -161,7 +162,7 @@ fn a_pair_carries_more_than_its_buffers_hold_both_ways() {
             let (one, other) = UnixStream::pair().unwrap();
             let body: Vec<u8> = (0..4 << 20).map(|at: u32| (at % 251) as u8).collect();
             let sends = |stream: UnixStream, body: Vec<u8>| async move {
-                let (sent, got) = both(
+                let (sent, got) = join(
                     async {
                         stream.send_all(vec![body.into()]).await.unwrap();
                         stream.shutdown(Shutdown::Write)
@@ -172,7 +173,7 @@ fn a_pair_carries_more_than_its_buffers_hold_both_ways() {
                 sent.unwrap();
                 got.unwrap()
             };
-            let (left, right) = both(sends(one, body.clone()), sends(other, body.clone())).await;
+            let (left, right) = join(sends(one, body.clone()), sends(other, body.clone())).await;
             assert!(left == body && right == body);
         });
     });

@@ -68,26 +68,5 @@ pub(crate) async fn recv_all(stream: &Stream) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Waits for two futures at once.
-pub(crate) async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
-    let (mut a, mut b) = (pin!(a), pin!(b));
-    let (mut left, mut right) = (None, None);
-    poll_fn(|cx| {
-        if left.is_none()
-            && let Poll::Ready(output) = a.as_mut().poll(cx)
-        {
-            left = Some(output);
-        }
-        if right.is_none()
-            && let Poll::Ready(output) = b.as_mut().poll(cx)
-        {
-            right = Some(output);
-        }
-        if left.is_some() && right.is_some() { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    (left.unwrap(), right.unwrap())
-}
-
 /// Longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

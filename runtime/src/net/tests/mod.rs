@@ -135,27 +135,6 @@ fn peek(stream: &TcpStream) -> usize {
     stream.socket.recv_with_flags(&mut room, flags).unwrap_or(0)
 }
 
-/// Waits for two futures at once.
-async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
-    let (mut a, mut b) = (pin!(a), pin!(b));
-    let (mut left, mut right) = (None, None);
-    poll_fn(|cx| {
-        if left.is_none()
-            && let Poll::Ready(output) = a.as_mut().poll(cx)
-        {
-            left = Some(output);
-        }
-        if right.is_none()
-            && let Poll::Ready(output) = b.as_mut().poll(cx)
-        {
-            right = Some(output);
-        }
-        if left.is_some() && right.is_some() { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    (left.unwrap(), right.unwrap())
-}
-
 fn is_child(role: &str) -> bool {
     std::env::var_os(ROLE).is_some_and(|value| value == role)
 }

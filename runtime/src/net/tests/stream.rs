@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join;
 use socket2::SockRef;
 
 use super::*;
@@ -220,7 +221,7 @@ fn send_and_receive_at_the_same_time() {
             });
             let body = Bytes::from(vec![7; 4 << 20]);
             let (sent, got) =
-                both(stream.send_all(vec![body.clone()]), recv_exact(&stream, body.len())).await;
+                join(stream.send_all(vec![body.clone()]), recv_exact(&stream, body.len())).await;
             sent.unwrap();
             assert!(got == body);
             drop(stream);
