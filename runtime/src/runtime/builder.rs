@@ -4,7 +4,7 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::sync::mpsc;
+use std::sync::{Arc as StdArc, mpsc};
 
 use super::handle::{Handle, Inner};
 use super::worker::{Opened, work};
@@ -35,7 +35,7 @@ pub struct Builder {
 }
 
 /// Runs first on each worker thread; the result lives as long as the thread.
-pub(super) type Hook = Arc<Box<dyn Fn() -> Box<dyn Any> + Send + Sync>>;
+pub(super) type Hook = StdArc<dyn Fn() -> Box<dyn Any> + Send + Sync>;
 
 impl Builder {
     /// The defaults: one worker, a thread named `spanwire` with a stack of 512 KiB, and whichever
@@ -46,7 +46,7 @@ impl Builder {
             name: String::from("spanwire"),
             stack_bytes: STACK_BYTES,
             io: driver::Choice::default(),
-            hook: Arc::new(Box::new(|| Box::new(()))),
+            hook: StdArc::new(|| Box::new(())),
         }
     }
 
@@ -86,12 +86,12 @@ impl Builder {
         mut self,
         hook: impl Fn() -> G + Send + Sync + 'static,
     ) -> Self {
-        self.hook = Arc::new(Box::new(move || Box::new(hook())));
+        self.hook = StdArc::new(move || Box::new(hook()));
         self
     }
 
-    /// Starts the workers, and returns when they are ready. All signals are blocked in their
-    /// threads. If one cannot start, the others end.
+    /// Starts the workers, and returns when they are ready. Signals are blocked in their threads,
+    /// but for those that a thread causes itself. If one cannot start, the others end.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ impl Builder {
             1 => self.name.clone(),
             _ => format!("{}-{worker}", self.name),
         };
-        let (inner, io, hook) = (Arc::clone(inner), self.io, Hook::clone(&self.hook));
+        let (inner, io, hook) = (Arc::clone(inner), self.io, StdArc::clone(&self.hook));
         let begun = inner.begin();
         // Nobody joins the thread, which might block: the guard says when its work is done.
         let started = thread::spawn(&name, self.stack_bytes, move || {

@@ -21,8 +21,10 @@ pub trait Tasks: Send + Sync + 'static {
         F: Future + Send + 'static,
         F::Output: Send + 'static;
 
-    /// Lets a task run on without anyone who waits for it.
-    fn detach<T: Send + 'static>(join: Self::Join<T>);
+    /// Lets a task run on without anyone who waits for it. With most, dropping does that.
+    fn detach<T: Send + 'static>(join: Self::Join<T>) {
+        drop(join);
+    }
 
     /// Lets the other tasks run first.
     fn yield_now() -> impl Future<Output = ()> + Send;

@@ -46,10 +46,6 @@ impl Tasks for Monoio {
         monoio::spawn(future)
     }
 
-    fn detach<T: Send + 'static>(join: JoinHandle<T>) {
-        drop(join);
-    }
-
     /// monoio has none of its own.
     fn yield_now() -> impl Future<Output = ()> + Send {
         yield_now()

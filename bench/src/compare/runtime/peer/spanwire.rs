@@ -64,10 +64,6 @@ impl Tasks for Stealable {
         Join(spawn(future))
     }
 
-    fn detach<T: Send + 'static>(join: Join<T>) {
-        drop(join);
-    }
-
     fn yield_now() -> impl Future<Output = ()> + Send {
         yield_now()
     }
@@ -82,10 +78,6 @@ impl Tasks for Pinned {
         F::Output: Send + 'static,
     {
         Join(spawn_pinned(|| future))
-    }
-
-    fn detach<T: Send + 'static>(join: Join<T>) {
-        drop(join);
     }
 
     fn yield_now() -> impl Future<Output = ()> + Send {

@@ -85,10 +85,6 @@ impl Tasks for Tokio {
         Join(tokio::spawn(future))
     }
 
-    fn detach<T: Send + 'static>(join: Join<T>) {
-        drop(join);
-    }
-
     fn yield_now() -> impl Future<Output = ()> + Send {
         yield_now()
     }
