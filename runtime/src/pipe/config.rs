@@ -1,10 +1,11 @@
-//! Sizes of a pipe, and their bounds.
+//! Sizes of a pipe, their bounds, and what happens when it is full.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::sync::shim::limits::CHUNK_GRAIN;
 
-/// Sizes of a pipe.
+/// Sizes of a pipe, and what it does when it is full.
 ///
 /// # Examples
 ///
@@ -20,8 +21,8 @@ use crate::sync::shim::limits::CHUNK_GRAIN;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// Bytes of one chunk: a multiple of 4096, at most 16 MiB. A record cannot be longer.
-    /// Default 64 KiB.
+    /// Bytes of one chunk: a multiple of 4096, at most 16 MiB. Default 64 KiB. A longer record
+    /// gets memory of its own; see [`record_bytes_max`](Self::record_bytes_max).
     pub chunk_bytes: usize,
     /// How many chunks there are: 2 to 65536, and at most 1 TiB of them. Their memory is
     /// reserved at once and touched when used; each chunk gets another 4 KiB for its table of
@@ -33,6 +34,32 @@ pub struct Config {
     /// Records that a thread appends to the chunk that all threads share before it gets one of
     /// its own. Default 8: a thread that emits less than that costs no memory.
     pub promote_after: u32,
+    /// The longest record, in bytes: at most 1 GiB; default 4 MiB, the usual limit of a request.
+    /// A record that is longer than a chunk is encoded into an allocation of its own, which takes
+    /// a few calls of the encoder. One that fits a chunk is taken however low this is; at or below
+    /// [`chunk_bytes`](Self::chunk_bytes) it turns allocations off.
+    pub record_bytes_max: usize,
+    /// Bytes of all records that are longer than a chunk and that wait or are lent, beside the
+    /// pool: at most 1 TiB, default 8 MiB. No record can be longer than this either.
+    pub large_bytes: usize,
+    /// What happens to a record for which there is no room. Default: it is refused.
+    pub when_full: WhenFull,
+}
+
+/// What happens to a record for which there is no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// It is refused: [`Refusal::Full`](super::Refusal::Full).
+    #[default]
+    DropNewest,
+    /// It takes the place of the oldest that nobody has taken, a whole chunk of them; they were
+    /// accepted, and are counted as [`Counters::evicted`](super::Counters::evicted). If there is
+    /// nothing to evict, because all is lent or still being written, the new one is refused.
+    DropOldest,
+    /// The append waits for room, at most for so long, and is then refused. The drainer's own
+    /// thread never waits for itself.
+    Block(Duration),
 }
 
 impl Config {
@@ -48,6 +75,8 @@ impl Config {
             ("chunk_bytes", self.chunk_bytes, bounded.chunk_bytes),
             ("chunks", self.chunks, bounded.chunks),
             ("wake_bytes", self.wake_bytes, bounded.wake_bytes),
+            ("record_bytes_max", self.record_bytes_max, bounded.record_bytes_max),
+            ("large_bytes", self.large_bytes, bounded.large_bytes),
         ];
         match fields.into_iter().find(|(_, given, nearest)| given != nearest) {
             None => Ok(()),
@@ -63,6 +92,8 @@ impl Config {
         let chunks_max = CHUNKS_MAX.min(POOL_BYTES_MAX / self.chunk_bytes);
         self.chunks = self.chunks.clamp(CHUNKS_MIN, chunks_max);
         self.wake_bytes = self.wake_bytes.max(1);
+        self.record_bytes_max = self.record_bytes_max.min(RECORD_BYTES_MAX);
+        self.large_bytes = self.large_bytes.min(POOL_BYTES_MAX);
         self
     }
 
@@ -85,7 +116,15 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { chunk_bytes: 64 << 10, chunks: 256, wake_bytes: 512 << 10, promote_after: 8 }
+        Self {
+            chunk_bytes: 64 << 10,
+            chunks: 256,
+            wake_bytes: 512 << 10,
+            promote_after: 8,
+            record_bytes_max: 4 << 20,
+            large_bytes: 8 << 20,
+            when_full: WhenFull::DropNewest,
+        }
     }
 }
 
@@ -116,5 +155,7 @@ const CHUNK_BYTES_MAX: usize = 16 << 20;
 const CHUNKS_MIN: usize = 2;
 /// The ledger's lists are made for all chunks in advance.
 const CHUNKS_MAX: usize = 1 << 16;
+/// Half of what a protobuf message may be long, and half of what a mark can count.
+const RECORD_BYTES_MAX: usize = 1 << 30;
 /// 1 TiB where addresses have 64 bits, else a quarter of what there is.
 const POOL_BYTES_MAX: usize = if usize::BITS == 64 { 1 << 40 } else { usize::MAX >> 2 };

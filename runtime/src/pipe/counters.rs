@@ -11,7 +11,8 @@ use crate::sync::shim::atomic::{AtomicU64, Ordering};
 /// Counters of a pipe; each is counted on its own.
 ///
 /// Once producers have stopped they are exact:
-/// `offered = accepted + full + oversize + reentrant + closed + forked + panicked`.
+/// `offered = accepted + full + oversize + reentrant + closed + forked + panicked`, and once the
+/// drainer has taken everything, `accepted = taken + evicted`.
 ///
 /// A forked child counts apart, without locks: all that it offers is `forked`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,9 @@ pub struct Counters {
     pub accepted: u64,
     /// Records that the drainer has taken.
     pub taken: u64,
+    /// Records committed, and dropped as the oldest to make room:
+    /// [`WhenFull::DropOldest`](super::WhenFull::DropOldest).
+    pub evicted: u64,
     /// Refused: full.
     pub full: u64,
     /// Refused: oversize.
@@ -38,10 +42,10 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Records that are in the pipe: committed and not taken. After the drainer's last take,
+    /// Records that are in the pipe: committed, not taken, not evicted. After the drainer's last take,
     /// with producers stopped, exactly those that nobody will deliver.
     pub fn left_behind(&self) -> u64 {
-        self.accepted.saturating_sub(self.taken)
+        self.accepted.saturating_sub(self.taken).saturating_sub(self.evicted)
     }
 }
 

@@ -32,7 +32,7 @@ mod wait;
 use std::fmt;
 use std::sync::Arc as StdArc;
 
-pub use self::config::{Config, ConfigError};
+pub use self::config::{Config, ConfigError, WhenFull};
 pub use self::counters::Counters;
 pub use self::drain::{Drainer, Run};
 use self::shared::Shared;
@@ -62,9 +62,11 @@ impl Tag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// No free chunk: the exporter does not keep up. The next append may find one.
+    /// No free chunk, or no room for another long record: the exporter does not keep up. The next
+    /// append may find room.
     Full,
-    /// The record alone is larger than a chunk.
+    /// The record alone is longer than [`Config::record_bytes_max`] or [`Config::large_bytes`],
+    /// and does not fit a chunk.
     Oversize,
     /// `append` was called from inside `append`, by the encoder or by an allocator that emits
     /// telemetry.
