@@ -16,21 +16,22 @@ use crate::diagnostics::{Diagnostic, Diagnostics, Handler, Kind};
 use crate::env::{self, Given, GivenEndpoint, GivenHeader};
 use crate::error::BuildError;
 use crate::exporter::Exporter;
-use crate::model::{Compression, Protocol};
-use crate::pipeline::assemble::{self, Settings};
+use crate::model::{Compression, Protocol, Signal};
+use crate::pipeline::assemble::{self, LineSettings, Settings};
 use crate::retry;
 use crate::transport::endpoint::{Endpoint, Scope, redacted};
 use crate::transport::http1::RequestHead;
 
 /// Sets up an [`Exporter`].
 ///
-/// What is not set here is taken from the environment (`OTEL_EXPORTER_OTLP_TRACES_*`, then
-/// `OTEL_EXPORTER_OTLP_*`, `OTEL_BSP_*`, `SPANWIRE_IO`), then from the defaults that each method
-/// names. An empty variable counts as unset. A number or word that means nothing is ignored with
+/// What is not set here is taken from the environment (`OTEL_EXPORTER_OTLP_TRACES_*` for traces,
+/// `..._LOGS_*` and `..._METRICS_*` for the others, then `OTEL_EXPORTER_OTLP_*`, `OTEL_BSP_*` for
+/// traces and `OTEL_BLRP_*` for logs, `SPANWIRE_IO`), then from the defaults that each method
+/// names. What is set here holds for all signals. An empty variable counts as unset. A number or word that means nothing is ignored with
 /// a diagnostic, and the next in that order applies.
 ///
-/// Of the variables of the SDK's batch processor, `OTEL_BSP_SCHEDULE_DELAY` and
-/// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` apply. The other two have no effect here, and a diagnostic
+/// Of the variables of the SDK's batch span processor, `OTEL_BSP_SCHEDULE_DELAY` and
+/// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` apply, and their namesakes `OTEL_BLRP_*` to logs. The others have no effect here, and a diagnostic
 /// says so: in place of `OTEL_BSP_MAX_QUEUE_SIZE`, [`buffer_bytes`](Self::buffer_bytes) bounds
 /// the memory; in place of `OTEL_BSP_EXPORT_TIMEOUT`, [`timeout`](Self::timeout) bounds an
 /// attempt and [`retry_budget`](Self::retry_budget) the attempts together.
@@ -51,7 +52,8 @@ use crate::transport::http1::RequestHead;
 #[must_use = "nothing runs before `build`"]
 pub struct Builder {
     endpoint: Option<String>,
-    traces_endpoint: Option<String>,
+    /// In the order of [`Signal::ALL`].
+    signal_endpoints: [Option<String>; Signal::ALL.len()],
     headers: Vec<(String, String)>,
     timeout: Option<Duration>,
     protocol: Option<Protocol>,
@@ -76,7 +78,7 @@ impl Builder {
     pub(crate) fn new() -> Self {
         Self {
             endpoint: None,
-            traces_endpoint: None,
+            signal_endpoints: Default::default(),
             headers: Vec::new(),
             timeout: None,
             protocol: None,
@@ -95,8 +97,8 @@ impl Builder {
         }
     }
 
-    /// Base URL of the collector; `/v1/traces` is appended to its path. Default
-    /// `http://localhost:4318`.
+    /// Base URL of the collector; `/v1/traces`, `/v1/logs` or `/v1/metrics` is appended to its
+    /// path. Default `http://localhost:4318`.
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {
         self.endpoint = Some(url.into());
         self
@@ -104,7 +106,19 @@ impl Builder {
 
     /// URL that traces are sent to, used as it is; it beats [`endpoint`](Self::endpoint).
     pub fn traces_endpoint(mut self, url: impl Into<String>) -> Self {
-        self.traces_endpoint = Some(url.into());
+        self.signal_endpoints[Signal::Traces.index()] = Some(url.into());
+        self
+    }
+
+    /// URL that logs are sent to, used as it is; it beats [`endpoint`](Self::endpoint).
+    pub fn logs_endpoint(mut self, url: impl Into<String>) -> Self {
+        self.signal_endpoints[Signal::Logs.index()] = Some(url.into());
+        self
+    }
+
+    /// URL that metrics are sent to, used as it is; it beats [`endpoint`](Self::endpoint).
+    pub fn metrics_endpoint(mut self, url: impl Into<String>) -> Self {
+        self.signal_endpoints[Signal::Metrics.index()] = Some(url.into());
         self
     }
 
@@ -131,16 +145,16 @@ impl Builder {
         self
     }
 
-    /// How requests are framed and encoded. Default `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`, else
-    /// `OTEL_EXPORTER_OTLP_PROTOCOL`, else [`Protocol::HttpProtobuf`], the only one supported so
+    /// How requests are framed and encoded. Default the signal's variable (such as
+    /// `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`), else `OTEL_EXPORTER_OTLP_PROTOCOL`, else [`Protocol::HttpProtobuf`], the only one supported so
     /// far; setting it here overrules variables that are meant for other exporters.
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = Some(protocol);
         self
     }
 
-    /// How the bodies of requests are compressed. Default
-    /// `OTEL_EXPORTER_OTLP_TRACES_COMPRESSION`, else `OTEL_EXPORTER_OTLP_COMPRESSION`, else
+    /// How the bodies of requests are compressed. Default the signal's variable (such as
+    /// `OTEL_EXPORTER_OTLP_TRACES_COMPRESSION`), else `OTEL_EXPORTER_OTLP_COMPRESSION`, else
     /// [`Compression::None`], the only one supported so far.
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = Some(compression);
@@ -178,15 +192,15 @@ impl Builder {
         self
     }
 
-    /// At most this many records a request. Default `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` if set, else
-    /// no limit: bytes decide.
+    /// At most this many records a request. Default `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` for traces
+    /// and `OTEL_BLRP_MAX_EXPORT_BATCH_SIZE` for logs if set, else no limit: bytes decide.
     pub fn batch_records(mut self, most: u64) -> Self {
         self.batch.records_max = Some(most);
         self
     }
 
-    /// Records wait at most about this long for company. Default `OTEL_BSP_SCHEDULE_DELAY` if
-    /// set, else 1 s. At most a day.
+    /// Records wait at most about this long for company. Default `OTEL_BSP_SCHEDULE_DELAY` for
+    /// traces and `OTEL_BLRP_SCHEDULE_DELAY` for logs if set, else 1 s. At most a day.
     pub fn batch_age(mut self, most: Duration) -> Self {
         self.age_max = Some(most);
         self
@@ -207,15 +221,15 @@ impl Builder {
         self
     }
 
-    /// Memory for records that wait or are being sent. Default 16 MiB, at least 1 MiB; rounded to
-    /// chunks of 64 KiB. It is touched as needed only. When it is full, new records are dropped
+    /// Memory for the records of one signal that wait or are being sent. Default 16 MiB, at least
+    /// 1 MiB; rounded to chunks of 64 KiB. A signal that is not used takes none. It is touched as needed only. When it is full, new records are dropped
     /// and counted.
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
         self.buffer_bytes = bytes;
         self
     }
 
-    /// Requests in flight at once, each over a connection of its own that is opened when needed.
+    /// Requests of one signal in flight at once, each over a connection of its own that is opened when needed.
     /// Default 4; 1 to 64.
     pub fn in_flight(mut self, requests: usize) -> Self {
         self.lanes = requests;
@@ -282,11 +296,35 @@ impl Builder {
     fn settings(self) -> Result<Settings, BuildError> {
         self.check_bounds()?;
         self.check_backoff()?;
-        let (mut given, warnings) = env::read(&self.lookup)?;
+        let (given, warnings) = env::read(&self.lookup)?;
+        let io = self.choose_io(given.io)?;
+        let [traces, logs, metrics] = given.signals;
+        let lines = [
+            self.line(Signal::Traces, traces)?,
+            self.line(Signal::Logs, logs)?,
+            self.line(Signal::Metrics, metrics)?,
+        ];
+        let diagnostics = self.on_diagnostic.map_or_else(Diagnostics::default, Diagnostics::new);
+        if !warnings.is_empty() {
+            let all: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+            diagnostics.report(Kind::Configuration, &all.join("; "), Instant::now());
+        }
+        Ok(Settings {
+            lines,
+            retry: self.retry,
+            response_bytes_max: self.response_bytes_max,
+            lanes: self.lanes,
+            io,
+            thread_name: self.thread_name,
+            workers: self.workers,
+            on_thread_start,
+            diagnostics,
+        })
+    }
+
+    /// The settings of one signal, of which the environment says `given`.
+    fn line(&self, signal: Signal, given: env::OfSignal) -> Result<LineSettings, BuildError> {
         self.check_choices(&given)?;
-        let io = self.choose_io(given.io.take())?;
-        let endpoint = self.choose_endpoint(given.endpoint.take())?;
-        let headers = self.merge_headers(given.headers)?;
         let timeout = self.timeout.or(given.timeout).unwrap_or(TIMEOUT);
         let batch = batch::Limits {
             // More than a quarter of the buffer would keep too little for those who append.
@@ -294,26 +332,13 @@ impl Builder {
             records_max: self.batch.records_max.or(given.batch_records_max),
             ..self.batch
         };
-        let diagnostics = self.on_diagnostic.map_or_else(Diagnostics::default, Diagnostics::new);
-        if !warnings.is_empty() {
-            let all: Vec<_> = warnings.iter().map(ToString::to_string).collect();
-            diagnostics.report(Kind::Configuration, &all.join("; "), Instant::now());
-        }
-        Ok(Settings {
-            endpoint,
-            headers,
+        Ok(LineSettings {
+            endpoint: self.choose_endpoint(signal, given.endpoint)?,
+            headers: self.merge_headers(given.headers)?,
             timeout: (!timeout.is_zero()).then_some(timeout),
-            retry: self.retry,
-            pipe: pipe_config(self.buffer_bytes, batch.target_bytes),
+            pipe: pipe_config(signal, self.buffer_bytes, batch.target_bytes),
             batch,
-            response_bytes_max: self.response_bytes_max,
             age_max: self.age_max.or(given.schedule_delay).unwrap_or(AGE_MAX),
-            lanes: self.lanes,
-            io,
-            thread_name: self.thread_name,
-            workers: self.workers,
-            on_thread_start,
-            diagnostics,
         })
     }
 
@@ -358,7 +383,7 @@ impl Builder {
     }
 
     /// Refuses what OTLP knows and this build cannot do, from whichever source wins.
-    fn check_choices(&self, given: &env::Settings) -> Result<(), BuildError> {
+    fn check_choices(&self, given: &env::OfSignal) -> Result<(), BuildError> {
         let protocol = winner(self.protocol, "Builder::protocol", given.protocol);
         check_choice("protocol", protocol, Protocol::is_supported)?;
         let compression = winner(self.compression, "Builder::compression", given.compression);
@@ -377,21 +402,26 @@ impl Builder {
         })
     }
 
-    fn choose_endpoint(&self, given: Option<GivenEndpoint>) -> Result<Endpoint, BuildError> {
-        if let Some(url) = &self.traces_endpoint {
-            return Endpoint::parse(url, Scope::Signal, "Builder::traces_endpoint");
+    fn choose_endpoint(
+        &self,
+        signal: Signal,
+        given: Option<GivenEndpoint>,
+    ) -> Result<Endpoint, BuildError> {
+        let base = Scope::Base(signal);
+        if let Some(url) = &self.signal_endpoints[signal.index()] {
+            return Endpoint::parse(url, Scope::Signal, ENDPOINT_METHODS[signal.index()]);
         }
         if let Some(url) = &self.endpoint {
-            return Endpoint::parse(url, Scope::Base, "Builder::endpoint");
+            return Endpoint::parse(url, base, "Builder::endpoint");
         }
         match given {
             Some(GivenEndpoint { value, is_base: true, source_name }) => {
-                Endpoint::parse(&value, Scope::Base, source_name)
+                Endpoint::parse(&value, base, source_name)
             }
             Some(GivenEndpoint { value, is_base: false, source_name }) => {
                 Endpoint::parse(&value, Scope::Signal, source_name)
             }
-            None => Endpoint::parse(ENDPOINT, Scope::Base, "the default"),
+            None => Endpoint::parse(ENDPOINT, base, "the default"),
         }
     }
 
@@ -415,9 +445,11 @@ impl Builder {
 impl fmt::Debug for Builder {
     /// Shows no header values, and of URLs neither user name, password nor query.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let signal_endpoints =
+            self.signal_endpoints.each_ref().map(|url| url.as_deref().map(redacted));
         f.debug_struct("Builder")
             .field("endpoint", &self.endpoint.as_deref().map(redacted))
-            .field("traces_endpoint", &self.traces_endpoint.as_deref().map(redacted))
+            .field("signal_endpoints", &signal_endpoints)
             .field("timeout", &self.timeout)
             .field("protocol", &self.protocol)
             .field("compression", &self.compression)
@@ -460,8 +492,13 @@ fn check_header(header: &GivenHeader) -> Result<(), BuildError> {
 }
 
 /// A pool of `buffer_bytes` whose worker is woken for a batch, or for a quarter of the pool.
-fn pipe_config(buffer_bytes: usize, batch_bytes: usize) -> pipe::Config {
+fn pipe_config(signal: Signal, buffer_bytes: usize, batch_bytes: usize) -> pipe::Config {
     let mut config = pipe::Config::default();
+    if signal == Signal::Metrics {
+        // They are submitted in whole groups and not appended one by one.
+        (config.chunks, config.chunk_bytes) = (0, 0);
+        return config;
+    }
     config.chunks = buffer_bytes.div_ceil(config.chunk_bytes);
     config.wake_bytes = batch_bytes.min(buffer_bytes / 4);
     config
@@ -477,6 +514,9 @@ fn on_thread_start() -> Box<dyn Any> {
     Box::new(())
 }
 
+/// What sets the endpoint of a signal, in the order of [`Signal::ALL`].
+const ENDPOINT_METHODS: [&str; Signal::ALL.len()] =
+    ["Builder::traces_endpoint", "Builder::logs_endpoint", "Builder::metrics_endpoint"];
 /// The specification's default (exporter.md, "Configuration options").
 const ENDPOINT: &str = "http://localhost:4318";
 /// The specification's default, per attempt.

@@ -8,6 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::model::Signal;
+
 /// Something that the user of an exporter may want to know.
 ///
 /// # Examples
@@ -21,8 +23,10 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Diagnostic {
-    /// What it is about; the rate is limited for each kind on its own.
+    /// What it is about; the rate is limited for each kind of each signal on its own.
     pub kind: Kind,
+    /// The signal that it happened to; none if it is about the exporter as a whole.
+    pub signal: Option<Signal>,
     /// What happened, whose fault it is and what to do; one line, without header values.
     pub message: String,
     /// Diagnostics of this kind left out since the last one delivered.
@@ -31,6 +35,9 @@ pub struct Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(signal) = self.signal {
+            write!(f, "{signal}: ")?;
+        }
         f.write_str(&self.message)?;
         match self.suppressed {
             0 => Ok(()),
@@ -68,6 +75,25 @@ pub enum Kind {
     Died,
 }
 
+/// What a diagnostic is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct About {
+    kind: Kind,
+    signal: Option<Signal>,
+}
+
+impl From<Kind> for About {
+    fn from(kind: Kind) -> Self {
+        Self { kind, signal: None }
+    }
+}
+
+impl From<(Kind, Signal)> for About {
+    fn from((kind, signal): (Kind, Signal)) -> Self {
+        Self { kind, signal: Some(signal) }
+    }
+}
+
 /// Receives diagnostics, on whatever thread notices them.
 pub(crate) type Handler = Arc<dyn Fn(&Diagnostic) + Send + Sync>;
 
@@ -88,20 +114,25 @@ impl Diagnostics {
     /// true if it was delivered.
     ///
     /// A handler that panics loses this diagnostic, no more.
-    pub(crate) fn report(&self, kind: Kind, message: &str, now: Instant) -> bool {
-        let admitted = self.limiter.lock().unwrap_or_else(PoisonError::into_inner).admit(kind, now);
+    pub(crate) fn report(&self, about: impl Into<About>, message: &str, now: Instant) -> bool {
+        let about = about.into();
+        let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        let admitted = limiter.admit(about, now);
+        drop(limiter);
         if let Some(suppressed) = admitted {
-            self.deliver(Diagnostic { kind, message: message.to_owned(), suppressed });
+            self.deliver(about, message, suppressed);
         }
         admitted.is_some()
     }
 
     /// Delivers `message` in any case: it is the end of something that was delivered.
-    pub(crate) fn tell(&self, kind: Kind, message: &str) {
-        self.deliver(Diagnostic { kind, message: message.to_owned(), suppressed: 0 });
+    pub(crate) fn tell(&self, about: impl Into<About>, message: &str) {
+        self.deliver(about.into(), message, 0);
     }
 
-    fn deliver(&self, diagnostic: Diagnostic) {
+    fn deliver(&self, about: About, message: &str, suppressed: u64) {
+        let About { kind, signal } = about;
+        let diagnostic = Diagnostic { kind, signal, message: message.to_owned(), suppressed };
         // The lock is released: a handler may end a span, which may report in turn.
         let _ = catch_unwind(AssertUnwindSafe(|| (self.handler)(&diagnostic)));
     }
@@ -123,23 +154,24 @@ impl fmt::Debug for Diagnostics {
 /// Decides which diagnostics are delivered (pure: the caller brings the clock).
 #[derive(Debug, Default)]
 struct Limiter {
-    /// One entry for each kind that ever occurred.
+    /// One entry for each kind that ever occurred, of each signal.
     seen: Vec<Seen>,
 }
 
 #[derive(Debug)]
 struct Seen {
-    kind: Kind,
+    about: About,
     delivered: Instant,
     suppressed: u64,
 }
 
 impl Limiter {
-    /// `Some` if a diagnostic of `kind` is to be delivered at `now`, with the number of those
+    /// `Some` if a diagnostic about this is to be delivered at `now`, with the number of those
     /// left out before it.
-    fn admit(&mut self, kind: Kind, now: Instant) -> Option<u64> {
-        let Some(seen) = self.seen.iter_mut().find(|seen| seen.kind == kind) else {
-            self.seen.push(Seen { kind, delivered: now, suppressed: 0 });
+    fn admit(&mut self, about: impl Into<About>, now: Instant) -> Option<u64> {
+        let about = about.into();
+        let Some(seen) = self.seen.iter_mut().find(|seen| seen.about == about) else {
+            self.seen.push(Seen { about, delivered: now, suppressed: 0 });
             return Some(0);
         };
         if now.saturating_duration_since(seen.delivered) < INTERVAL {
@@ -208,8 +240,20 @@ mod tests {
 
     #[test]
     fn a_diagnostic_says_how_many_were_left_out() {
-        let diagnostic =
-            Diagnostic { kind: Kind::Refused, message: "refused".into(), suppressed: 3 };
-        assert_eq!(diagnostic.to_string(), "refused (3 like it were not shown)");
+        let diagnostic = Diagnostic {
+            kind: Kind::Refused,
+            signal: Some(Signal::Logs),
+            message: "refused".into(),
+            suppressed: 3,
+        };
+        assert_eq!(diagnostic.to_string(), "logs: refused (3 like it were not shown)");
+    }
+
+    #[test]
+    fn the_rate_of_one_signal_is_not_the_rate_of_another() {
+        let (mut limiter, now) = (Limiter::default(), Instant::now());
+        assert_eq!(limiter.admit((Kind::Refused, Signal::Logs), now), Some(0));
+        assert_eq!(limiter.admit((Kind::Refused, Signal::Traces), now), Some(0));
+        assert_eq!(limiter.admit((Kind::Refused, Signal::Logs), now), None);
     }
 }

@@ -1,22 +1,23 @@
 //! Settings from the environment, by the rules of the OTLP exporter specification.
 //!
-//! Pure: the caller brings the lookup. The variables of the traces signal win over the generic
-//! ones; headers are merged by name. An empty variable is an unset one. A number or word that
+//! Pure: the caller brings the lookup. The variables of a signal win over the generic ones;
+//! headers are merged by name. An empty variable is an unset one. A number or word that
 //! means nothing, and what is not UTF-8, is ignored with a [`Warning`], and the next variable
 //! applies. TLS files are an error, because ignoring them would send data otherwise than asked
 //! for; whether the other choices can be honoured is for the builder to say, who knows the code's.
 //!
-//! | variable (`OTEL_EXPORTER_OTLP_...`, or `OTEL_EXPORTER_OTLP_TRACES_...`) | unit, form |
+//! | variable (`OTEL_EXPORTER_OTLP_...`, or `OTEL_EXPORTER_OTLP_{TRACES,LOGS,METRICS}_...`) | unit, form |
 //! |---|---|
-//! | `ENDPOINT` | base URL; for traces the URL itself |
+//! | `ENDPOINT` | base URL; that of a signal is used as it is |
 //! | `HEADERS` | `name=value,name=value`, values percent-encoded |
 //! | `TIMEOUT` | milliseconds for one attempt; 0 is no limit |
 //! | `PROTOCOL` | `http/protobuf`, `http/json` or `grpc` |
 //! | `COMPRESSION` | `none`, `gzip` or `zstd` |
 //! | `CERTIFICATE`, `CLIENT_KEY`, `CLIENT_CERTIFICATE` | errors so far |
 //!
-//! Of the SDK's batch processor: `OTEL_BSP_SCHEDULE_DELAY` (milliseconds) and
-//! `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` (records) apply when set. `SPANWIRE_IO` is handed on as it is.
+//! Of the SDK's batch processors: `OTEL_BSP_SCHEDULE_DELAY` (milliseconds) and
+//! `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` (records) apply to traces when set, and those of `OTEL_BLRP_`
+//! to logs. `SPANWIRE_IO` is handed on as it is.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -26,11 +27,20 @@ use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
 use crate::error::BuildError;
-use crate::model::{Compression, Protocol};
+use crate::model::{Compression, Protocol, Signal};
 
 /// What the environment says; `None` is nothing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
+    /// What it says of each signal, in the order of [`Signal::ALL`].
+    pub(crate) signals: [OfSignal; Signal::ALL.len()],
+    /// Which driver to use, not parsed yet.
+    pub(crate) io: Option<String>,
+}
+
+/// What the environment says of one signal, or of all.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OfSignal {
     /// Where to send to, not parsed yet.
     pub(crate) endpoint: Option<GivenEndpoint>,
     /// Headers of each request; each name occurs once.
@@ -45,8 +55,6 @@ pub(crate) struct Settings {
     pub(crate) protocol: Option<Given<Protocol>>,
     /// How their bodies are compressed.
     pub(crate) compression: Option<Given<Compression>>,
-    /// Which driver to use, not parsed yet.
-    pub(crate) io: Option<String>,
 }
 
 /// A choice and where it came from.
@@ -105,17 +113,11 @@ pub(crate) fn read(
     lookup: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<(Settings, Vec<Warning>), BuildError> {
     let mut env = Env { lookup, warnings: Vec::new() };
-    env.refuse_tls_files()?;
-    let settings = Settings {
-        endpoint: env.endpoint(),
-        headers: env.headers()?,
-        timeout: env.first_number(&TIMEOUT).map(Duration::from_millis),
-        schedule_delay: env.number(SCHEDULE_DELAY).map(Duration::from_millis),
-        batch_records_max: env.positive(BATCH_SIZE),
-        protocol: env.first_word("protocol", &PROTOCOL, Protocol::named),
-        compression: env.first_word("compression", &COMPRESSION, Compression::named),
-        io: env.value(IO),
-    };
+    let mut settings = Settings::default();
+    for signal in Signal::ALL {
+        settings.signals[signal.index()] = env.of_signal(&NAMES[signal.index()])?;
+    }
+    settings.io = env.value(IO);
     env.warn_of_the_unused();
     Ok((settings, env.warnings))
 }
@@ -159,6 +161,20 @@ struct Env<'a> {
 }
 
 impl Env<'_> {
+    fn of_signal(&mut self, names: &Names) -> Result<OfSignal, BuildError> {
+        self.refuse_files(&names.tls_files)?;
+        let millis = Duration::from_millis;
+        Ok(OfSignal {
+            endpoint: self.endpoint(&names.endpoint),
+            headers: self.headers(&names.headers)?,
+            timeout: self.first_number(&names.timeout).map(millis),
+            schedule_delay: self.first_number(names.schedule_delay).map(millis),
+            batch_records_max: names.batch_size.iter().find_map(|name| self.positive(name)),
+            protocol: self.first_word("protocol", &names.protocol, Protocol::named),
+            compression: self.first_word("compression", &names.compression, Compression::named),
+        })
+    }
+
     /// The trimmed value of a variable that is set and not empty.
     fn value(&mut self, name: &'static str) -> Option<String> {
         let value = (self.lookup)(name)?;
@@ -175,13 +191,17 @@ impl Env<'_> {
         names.iter().find_map(|name| Some((*name, self.value(name)?)))
     }
 
+    /// Warns once of each variable: the generic ones are read for each signal.
     fn warn(&mut self, source_name: &'static str, why: impl Into<String>) {
-        self.warnings.push(Warning { source_name, why: why.into() });
+        let warning = Warning { source_name, why: why.into() };
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 
-    fn endpoint(&mut self) -> Option<GivenEndpoint> {
-        let (source_name, value) = self.first(&ENDPOINT)?;
-        Some(GivenEndpoint { value, is_base: source_name == ENDPOINT[1], source_name })
+    fn endpoint(&mut self, names: &Pair) -> Option<GivenEndpoint> {
+        let (source_name, value) = self.first(names)?;
+        Some(GivenEndpoint { value, is_base: source_name == names[1], source_name })
     }
 
     fn number(&mut self, name: &'static str) -> Option<u64> {
@@ -222,10 +242,10 @@ impl Env<'_> {
         (number > 0).then_some(number)
     }
 
-    fn headers(&mut self) -> Result<Vec<GivenHeader>, BuildError> {
+    fn headers(&mut self, names: &Pair) -> Result<Vec<GivenHeader>, BuildError> {
         let mut headers = Vec::new();
         // The generic variable first: what comes later wins.
-        for name in HEADERS.into_iter().rev() {
+        for name in names.iter().rev() {
             let Some(list) = self.value(name) else { continue };
             for (index, pair) in list.split(',').enumerate() {
                 if let Some(header) = self.header(name, index, pair.trim())? {
@@ -255,8 +275,8 @@ impl Env<'_> {
         parse_header(name.trim(), &decoded, index, source_name).map(Some)
     }
 
-    fn refuse_tls_files(&mut self) -> Result<(), BuildError> {
-        match self.first(&TLS_FILES) {
+    fn refuse_files(&mut self, names: &[&'static str]) -> Result<(), BuildError> {
+        match self.first(names) {
             Some((source_name, value)) => {
                 Err(BuildError::Unsupported { what: "tls", value, source_name })
             }
@@ -274,29 +294,62 @@ impl Env<'_> {
     }
 }
 
-/// The winning variable first, here and below.
-const ENDPOINT: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
-const HEADERS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"];
-const TIMEOUT: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
-const PROTOCOL: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
-const COMPRESSION: [&str; 2] =
-    ["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"];
-const TLS_FILES: [&str; 6] = [
-    "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
-    "OTEL_EXPORTER_OTLP_CLIENT_KEY",
-    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+/// The names of a signal's variables.
+struct Names {
+    endpoint: Pair,
+    headers: Pair,
+    timeout: Pair,
+    protocol: Pair,
+    compression: Pair,
+    tls_files: [&'static str; 6],
+    /// Of the SDK's batch processor; metrics have none.
+    schedule_delay: &'static [&'static str],
+    batch_size: &'static [&'static str],
+}
+
+/// A signal's variable, which wins, and the generic one.
+type Pair = [&'static str; 2];
+
+macro_rules! pair {
+    ($signal:literal, $what:literal) => {
+        [concat!("OTEL_EXPORTER_OTLP_", $signal, "_", $what), concat!("OTEL_EXPORTER_OTLP_", $what)]
+    };
+}
+
+macro_rules! names {
+    ($signal:literal, $schedule_delay:expr, $batch_size:expr) => {{
+        let [own_certificate, certificate] = pair!($signal, "CERTIFICATE");
+        let [own_key, key] = pair!($signal, "CLIENT_KEY");
+        let [own_client, client] = pair!($signal, "CLIENT_CERTIFICATE");
+        Names {
+            endpoint: pair!($signal, "ENDPOINT"),
+            headers: pair!($signal, "HEADERS"),
+            timeout: pair!($signal, "TIMEOUT"),
+            protocol: pair!($signal, "PROTOCOL"),
+            compression: pair!($signal, "COMPRESSION"),
+            tls_files: [own_certificate, certificate, own_key, key, own_client, client],
+            schedule_delay: $schedule_delay,
+            batch_size: $batch_size,
+        }
+    }};
+}
+
+/// In the order of [`Signal::ALL`].
+static NAMES: [Names; Signal::ALL.len()] = [
+    names!("TRACES", &["OTEL_BSP_SCHEDULE_DELAY"], &["OTEL_BSP_MAX_EXPORT_BATCH_SIZE"]),
+    names!("LOGS", &["OTEL_BLRP_SCHEDULE_DELAY"], &["OTEL_BLRP_MAX_EXPORT_BATCH_SIZE"]),
+    names!("METRICS", &[], &[]),
 ];
-const SCHEDULE_DELAY: &str = "OTEL_BSP_SCHEDULE_DELAY";
-const BATCH_SIZE: &str = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE";
 /// Chooses the driver.
 pub(crate) const IO: &str = "SPANWIRE_IO";
-const UNUSED: [(&str, &str); 2] = [
-    ("OTEL_BSP_MAX_QUEUE_SIZE", "the buffer is bounded in bytes, by the builder"),
-    ("OTEL_BSP_EXPORT_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT bounds an attempt"),
+const UNUSED: [(&str, &str); 4] = [
+    ("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_IS_BYTES),
+    ("OTEL_BLRP_MAX_QUEUE_SIZE", QUEUE_IS_BYTES),
+    ("OTEL_BSP_EXPORT_TIMEOUT", TIMEOUT_IS_ATTEMPTS),
+    ("OTEL_BLRP_EXPORT_TIMEOUT", TIMEOUT_IS_ATTEMPTS),
 ];
+const QUEUE_IS_BYTES: &str = "the buffer is bounded in bytes, by the builder";
+const TIMEOUT_IS_ATTEMPTS: &str = "OTEL_EXPORTER_OTLP_TIMEOUT bounds an attempt";
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,6 @@ use spanwire_runtime::Runtime;
 
 use crate::builder::Builder;
 use crate::error::{BuildError, FlushError, ShutdownError};
-use crate::pipeline::ledger::Life;
 use crate::pipeline::shared::{GRACE, Shared};
 use crate::stats::Stats;
 
@@ -81,7 +80,7 @@ impl Exporter {
     /// any more, [`FlushError::Forked`] in a forked child.
     pub fn flush(&self, limit: Duration) -> Result<(), FlushError> {
         let shared = &self.inner.shared;
-        shared.flush(deadline_in(limit), &shared.told)
+        shared.flush(None, deadline_in(limit), &shared.told)
     }
 
     /// As [`flush`](Self::flush), as a future for any async runtime. The deadline is kept by the
@@ -151,11 +150,12 @@ impl Exporter {
         self.inner.shared.plays_child.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// Makes the exporter's thread panic, to show what happens then.
+    /// Makes the delivery of traces panic, to show what happens then.
     #[cfg(feature = "internals")]
     #[doc(hidden)]
     pub fn inject_panic(&self) {
-        self.inner.shared.commands.send(crate::pipeline::shared::Command::Panic);
+        let line = self.inner.shared.line(crate::Signal::Traces);
+        line.commands.send(crate::pipeline::command::Command::Panic);
     }
 }
 
@@ -192,7 +192,7 @@ impl Drop for Inner {
             let runtime = self.runtime.get_mut().unwrap_or_else(PoisonError::into_inner);
             return std::mem::forget(runtime.take());
         }
-        if self.shared.ledger.life() == Life::Running {
+        if !self.shared.end.has_begun() {
             // Nobody is left to be told; what is lost is reported as it happens.
             let _ = self.shutdown(DROP_LIMIT);
         } else if !self.shared.is_exporter_thread() {

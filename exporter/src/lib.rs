@@ -61,8 +61,8 @@ pub use self::builder::Builder;
 pub use self::diagnostics::{Diagnostic, Kind as DiagnosticKind};
 pub use self::error::{BuildError, FlushError, ShutdownError};
 pub use self::exporter::{DROP_LIMIT, Exporter};
-pub use self::model::{Compression, Protocol};
-pub use self::stats::{Dropped, Stats};
+pub use self::model::{Compression, Protocol, Signal};
+pub use self::stats::{Dropped, SignalStats, Stats};
 
 // What programs store, share between threads and move into tasks.
 const _: () = {

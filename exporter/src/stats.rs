@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::model::Signal;
+
 /// What happened to every record so far. Returned by `Exporter::stats`.
 ///
 /// Each term is counted where it happens; only what is still in the queue is the difference of
@@ -39,14 +41,80 @@ pub struct Stats {
     pub driver: &'static str,
     /// Why the driver is not io_uring, if io_uring was considered.
     pub driver_reason: Option<Arc<str>>,
+    /// The terms above for spans alone.
+    pub traces: SignalStats,
+    /// The terms above for log records alone.
+    pub logs: SignalStats,
+    /// The terms above for metrics alone, counted in data points.
+    pub metrics: SignalStats,
+}
+
+/// What happened to every record of one signal: the terms of [`Stats`], which balance for each
+/// signal as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SignalStats {
+    /// Records that ended at a door of this signal, whatever became of them.
+    pub emitted: u64,
+    /// Records that the collector accepted.
+    pub delivered: u64,
+    /// Records that the collector said it did not keep.
+    pub rejected: u64,
+    /// Records that never reached the collector, by reason.
+    pub dropped: Dropped,
+    /// Records accepted by a door and neither delivered, rejected nor dropped yet.
+    pub in_flight: u64,
 }
 
 impl Stats {
     /// Everything whose fate is known or pending: equals `emitted` at quiescence.
     #[must_use]
     pub fn accounted_for(&self) -> u64 {
-        let terms = [self.delivered, self.rejected, self.dropped.total(), self.in_flight];
-        terms.iter().fold(0, |sum, term| sum.saturating_add(*term))
+        sum([self.delivered, self.rejected, self.dropped.total(), self.in_flight])
+    }
+
+    /// The terms of one signal.
+    ///
+    /// ```
+    /// use spanwire::{Signal, Stats};
+    ///
+    /// let stats = Stats::default();
+    /// for signal in Signal::ALL {
+    ///     let of_signal = stats.signal(signal);
+    ///     assert_eq!(of_signal.accounted_for(), of_signal.emitted);
+    /// }
+    /// ```
+    #[must_use]
+    pub fn signal(&self, signal: Signal) -> &SignalStats {
+        match signal {
+            Signal::Traces => &self.traces,
+            Signal::Logs => &self.logs,
+            Signal::Metrics => &self.metrics,
+        }
+    }
+
+    /// The sums over the signals; `parts` are in the order of [`Signal::ALL`].
+    pub(crate) fn of(parts: [SignalStats; 3]) -> Self {
+        let [traces, logs, metrics] = parts;
+        Self {
+            emitted: sum(parts.map(|part| part.emitted)),
+            delivered: sum(parts.map(|part| part.delivered)),
+            rejected: sum(parts.map(|part| part.rejected)),
+            dropped: parts.into_iter().fold(Dropped::default(), |sum, part| sum.plus(part.dropped)),
+            in_flight: sum(parts.map(|part| part.in_flight)),
+            traces,
+            logs,
+            metrics,
+            ..Self::default()
+        }
+    }
+}
+
+impl SignalStats {
+    /// Everything whose fate is known or pending: equals `emitted` at quiescence.
+    #[must_use]
+    pub fn accounted_for(&self) -> u64 {
+        sum([self.delivered, self.rejected, self.dropped.total(), self.in_flight])
     }
 }
 
@@ -84,6 +152,23 @@ impl Dropped {
     #[must_use]
     pub fn total(&self) -> u64 {
         self.by_reason().fold(0, |sum, (_, count)| sum.saturating_add(count))
+    }
+
+    /// The sums of each reason.
+    fn plus(self, more: Self) -> Self {
+        Self {
+            queue_full: self.queue_full.saturating_add(more.queue_full),
+            oversize: self.oversize.saturating_add(more.oversize),
+            reentrant: self.reentrant.saturating_add(more.reentrant),
+            after_shutdown: self.after_shutdown.saturating_add(more.after_shutdown),
+            refused: self.refused.saturating_add(more.refused),
+            retries_exhausted: self.retries_exhausted.saturating_add(more.retries_exhausted),
+            shutdown: self.shutdown.saturating_add(more.shutdown),
+            exporter_died: self.exporter_died.saturating_add(more.exporter_died),
+            encoder_panicked: self.encoder_panicked.saturating_add(more.encoder_panicked),
+            too_many_scopes: self.too_many_scopes.saturating_add(more.too_many_scopes),
+            forked: self.forked.saturating_add(more.forked),
+        }
     }
 
     /// Every reason with its count, in the order of the fields.
@@ -126,6 +211,10 @@ impl Dropped {
     }
 }
 
+fn sum<const N: usize>(terms: [u64; N]) -> u64 {
+    terms.into_iter().fold(0, u64::saturating_add)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +235,9 @@ mod tests {
             forked: 1024,
         };
         assert_eq!(dropped.total(), 2047);
+        let twice = dropped.plus(dropped);
+        let doubled = dropped.by_reason().map(|(reason, count)| (reason, 2 * count));
+        assert!(twice.by_reason().eq(doubled), "{twice:?}");
     }
 
     #[test]

@@ -13,10 +13,12 @@ fn with_env(variables: &'static [(&'static str, &'static str)]) -> Builder {
 #[test]
 fn without_code_and_variables_the_defaults_are_those_of_the_specification() {
     let settings = with_env(&[]).settings().unwrap();
-    let endpoint = Endpoint::parse("http://localhost:4318/v1/traces", Scope::Signal, "").unwrap();
-    assert_eq!(settings.endpoint, endpoint);
-    assert_eq!(settings.headers, []);
-    assert_eq!(settings.timeout, Some(Duration::from_secs(10)));
+    for (signal, line) in Signal::ALL.into_iter().zip(&settings.lines) {
+        let url = format!("http://localhost:4318/{}", signal.path());
+        assert_eq!(line.endpoint, Endpoint::parse(&url, Scope::Signal, "").unwrap());
+        assert_eq!(line.headers, []);
+        assert_eq!(line.timeout, Some(Duration::from_secs(10)));
+    }
     assert_eq!(settings.response_bytes_max, 4 << 20);
     assert_eq!(settings.io, Choice::Auto);
 }
@@ -30,7 +32,7 @@ fn the_timeout_of_the_code_beats_the_signals_beats_the_generic_one() {
     let code = signal().timeout(Duration::from_millis(3));
     for (builder, millis) in [(generic, 1), (signal(), 2), (code, 3)] {
         let settings = builder.settings().unwrap();
-        assert_eq!(settings.timeout, Some(Duration::from_millis(millis)));
+        assert_eq!(settings.lines[0].timeout, Some(Duration::from_millis(millis)));
     }
 }
 
@@ -39,7 +41,7 @@ fn a_timeout_of_zero_is_no_limit_and_still_beats_what_it_overrules() {
     let variable = with_env(&[("OTEL_EXPORTER_OTLP_TIMEOUT", "0")]);
     let code = with_env(&[("OTEL_EXPORTER_OTLP_TIMEOUT", "1")]).timeout(Duration::ZERO);
     for builder in [variable, code] {
-        assert_eq!(builder.settings().unwrap().timeout, None);
+        assert_eq!(builder.settings().unwrap().lines[0].timeout, None);
     }
 }
 
@@ -47,13 +49,41 @@ fn a_timeout_of_zero_is_no_limit_and_still_beats_what_it_overrules() {
 fn the_batch_settings_of_the_code_beat_those_of_the_batch_processor() {
     let variables =
         || with_env(&[("OTEL_BSP_SCHEDULE_DELAY", "7"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8")]);
-    let settings = variables().settings().unwrap();
-    assert_eq!(settings.age_max, Duration::from_millis(7));
-    assert_eq!(settings.batch.records_max, Some(8));
+    let [traces, logs, _] = variables().settings().unwrap().lines;
+    assert_eq!(traces.age_max, Duration::from_millis(7));
+    assert_eq!(traces.batch.records_max, Some(8));
+    assert_eq!((logs.age_max, logs.batch.records_max), (AGE_MAX, None));
     let code = variables().batch_age(Duration::from_secs(1)).batch_records(9);
-    let settings = code.settings().unwrap();
-    assert_eq!(settings.age_max, Duration::from_secs(1));
-    assert_eq!(settings.batch.records_max, Some(9));
+    for line in code.settings().unwrap().lines {
+        assert_eq!(line.age_max, Duration::from_secs(1));
+        assert_eq!(line.batch.records_max, Some(9));
+    }
+}
+
+#[test]
+fn each_signal_has_its_own_variables_and_endpoints() {
+    let builder = with_env(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://generic"),
+        ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://logs/x"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=1,b=1"),
+        ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "b=2"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "5"),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "6"),
+        ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "7"),
+    ]);
+    let [traces, logs, metrics] = builder.settings().unwrap().lines;
+    let to = |line: &LineSettings| format!("{}{}", line.endpoint.authority, line.endpoint.target);
+    assert_eq!(to(&traces), "generic/v1/traces");
+    assert_eq!(to(&logs), "logs/x");
+    assert_eq!(to(&metrics), "generic/v1/metrics");
+    assert_eq!(traces.headers[1].1, "1");
+    assert_eq!((metrics.headers.len(), &metrics.headers[1].1), (2, &HeaderValue::from_static("2")));
+    assert_eq!(traces.timeout, Some(TIMEOUT));
+    assert_eq!(metrics.timeout, Some(Duration::from_millis(5)));
+    assert_eq!((logs.age_max, logs.batch.records_max), (Duration::from_millis(6), Some(7)));
+    let code = Builder::new().env_from(|_| None).metrics_endpoint("http://m/m").logs_endpoint("x");
+    let Err(error) = code.settings() else { panic!("it is no URL") };
+    assert!(error.to_string().contains("Builder::logs_endpoint"), "{error}");
 }
 
 #[test]

@@ -13,33 +13,44 @@ fn read_from(variables: &[(&str, &str)]) -> Read {
     })
 }
 
-fn settings(variables: &[(&str, &str)]) -> Settings {
+/// What is said of traces.
+fn settings(variables: &[(&str, &str)]) -> OfSignal {
     let (settings, warnings) = read_from(variables).unwrap();
     assert_eq!(warnings, []);
-    settings
+    traces(settings)
 }
 
-fn warned(variables: &[(&str, &str)]) -> (Settings, Vec<String>) {
+fn traces(settings: Settings) -> OfSignal {
+    let [traces, ..] = settings.signals;
+    traces
+}
+
+/// What is said of traces, and the warnings.
+fn warned(variables: &[(&str, &str)]) -> (OfSignal, Vec<String>) {
     let (settings, warnings) = read_from(variables).unwrap();
-    (settings, warnings.iter().map(Warning::to_string).collect())
+    (traces(settings), warnings.iter().map(Warning::to_string).collect())
 }
 
-fn headers(settings: &Settings) -> Vec<(&str, &[u8])> {
+fn headers(settings: &OfSignal) -> Vec<(&str, &[u8])> {
     settings.headers.iter().map(|header| (header.name.as_str(), header.value.as_bytes())).collect()
 }
 
 #[test]
 fn an_empty_variable_is_an_unset_one() {
-    let names = ENDPOINT.iter().chain(&HEADERS).chain(&TIMEOUT).chain(&TLS_FILES);
-    let names = names.chain(&PROTOCOL).chain(&COMPRESSION);
-    let names = names.chain([&SCHEDULE_DELAY, &BATCH_SIZE, &IO]);
-    let variables: Vec<_> = names.map(|name| (*name, " ")).collect();
-    let settings = settings(&variables);
-    assert_eq!((settings.endpoint, settings.headers), (None, vec![]));
-    assert_eq!((settings.timeout, settings.schedule_delay), (None, None));
-    assert_eq!(settings.batch_records_max, None);
-    assert_eq!((settings.protocol, settings.compression), (None, None));
-    assert_eq!(settings.io, None);
+    let names = NAMES.iter().flat_map(|names| {
+        let pairs = [names.endpoint, names.headers, names.timeout, names.protocol];
+        let pairs = pairs.into_iter().flatten().chain(names.compression).chain(names.tls_files);
+        pairs.chain(names.schedule_delay.iter().chain(names.batch_size).copied())
+    });
+    let variables: Vec<_> = names.chain([IO]).map(|name| (name, " ")).collect();
+    let (settings, warnings) = read_from(&variables).unwrap();
+    assert_eq!((settings.io, warnings), (None, vec![]));
+    for settings in settings.signals {
+        assert_eq!((settings.endpoint, settings.headers), (None, vec![]));
+        assert_eq!((settings.timeout, settings.schedule_delay), (None, None));
+        assert_eq!(settings.batch_records_max, None);
+        assert_eq!((settings.protocol, settings.compression), (None, None));
+    }
 }
 
 #[test]
@@ -50,8 +61,8 @@ fn a_variable_that_is_not_utf8_is_ignored_with_a_warning_and_the_generic_one_app
         _ => None,
     };
     let (settings, warnings) = read(&lookup).unwrap();
-    assert_eq!(settings.timeout, Some(Duration::from_millis(7)));
     assert_eq!(settings.io, None);
+    assert_eq!(traces(settings).timeout, Some(Duration::from_millis(7)));
     let warnings: Vec<_> = warnings.iter().map(Warning::to_string).collect();
     assert_eq!(
         warnings,
@@ -151,12 +162,20 @@ fn a_bad_number_is_ignored_with_a_warning_and_the_generic_one_applies() {
 
 #[test]
 fn the_batch_processor_variables_apply_when_set() {
+    const SCHEDULE_DELAY: &str = "OTEL_BSP_SCHEDULE_DELAY";
+    const BATCH_SIZE: &str = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE";
     let set = settings(&[(SCHEDULE_DELAY, "5000"), (BATCH_SIZE, "512")]);
     assert_eq!(set.schedule_delay, Some(Duration::from_secs(5)));
     assert_eq!(set.batch_records_max, Some(512));
     let (zero, warnings) = warned(&[(SCHEDULE_DELAY, "0"), (BATCH_SIZE, "0")]);
     assert_eq!((zero.schedule_delay, zero.batch_records_max), (Some(Duration::ZERO), None));
     assert_eq!(warnings, ["OTEL_BSP_MAX_EXPORT_BATCH_SIZE is ignored: 0 would send nothing"]);
+}
+
+#[test]
+fn a_generic_variable_that_means_nothing_is_warned_of_once() {
+    let (_, warnings) = warned(&[("OTEL_EXPORTER_OTLP_TIMEOUT", "soon")]);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
 }
 
 #[test]
@@ -168,7 +187,7 @@ fn a_limit_without_a_counterpart_is_named() {
 
 #[test]
 fn a_tls_file_is_an_error() {
-    for name in TLS_FILES {
+    for name in NAMES.iter().flat_map(|names| names.tls_files) {
         match read_from(&[(name, "/file.pem")]) {
             Err(BuildError::Unsupported { what, value, source_name }) => {
                 assert_eq!((what, &*value, source_name), ("tls", "/file.pem", name));

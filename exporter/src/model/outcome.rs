@@ -1,7 +1,10 @@
 //! What one attempt to deliver a request meant.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::time::Duration;
+
+use crate::model::Signal;
 
 /// The meaning of one attempt, decided by the transport and acted on by delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,20 +80,21 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.what())?;
+impl Failure {
+    /// What happened to a request of `signal`, whose fault it is, and what to do next.
+    pub(crate) fn describe(&self, signal: Signal) -> String {
+        let mut text = self.what().to_owned();
         if let Some(status) = self.status {
-            write!(f, " {status}")?;
+            // Writing to a string does not fail.
+            let _ = write!(text, " {status}");
         }
         if !self.message.is_empty() {
-            write!(f, ": {}", self.message)?;
+            let _ = write!(text, ": {}", self.message);
         }
-        write!(f, "; {}", self.next_step())
+        let _ = write!(text, "; {}", self.next_step(signal));
+        text
     }
-}
 
-impl Failure {
     /// Whose fault it is.
     fn what(&self) -> &'static str {
         match self.phase {
@@ -104,34 +108,44 @@ impl Failure {
     }
 
     /// What the reader can do.
-    fn next_step(&self) -> &'static str {
-        match self.phase {
+    fn next_step(&self, signal: Signal) -> Cow<'static, str> {
+        let step = match self.phase {
             Phase::Resolve => "check the endpoint's host and the resolver",
             Phase::Connect => "check that it runs and listens at the endpoint",
             Phase::Exchange => "check the collector's log, or a proxy's between",
             Phase::Timeout => "check the collector's load, or raise OTEL_EXPORTER_OTLP_TIMEOUT",
             Phase::Protocol => "check that the endpoint is an OTLP/HTTP port, not gRPC or TLS",
-            Phase::Answer => next_step_for(self.status.unwrap_or(0)),
-        }
+            Phase::Answer => return next_step_for(self.status.unwrap_or(0), signal),
+        };
+        step.into()
     }
 }
 
 /// What to do about an answer with `status`.
-fn next_step_for(status: u16) -> &'static str {
-    match status {
+fn next_step_for(status: u16, signal: Signal) -> Cow<'static, str> {
+    let step = match status {
         300..=399 => "redirects are not followed: set the endpoint to the final address",
         401 | 403 => "check the credentials in the configured headers",
-        404 | 405 => "check the path of the endpoint, usually /v1/traces",
+        404 | 405 => {
+            return format!("check the path of the endpoint, usually /{}", signal.path()).into();
+        }
         413 => "lower the request size limit, or raise the collector's",
         429 | 502..=504 => "the collector is overloaded or not ready",
         400..=499 => "the collector does not accept this data: see its log",
         _ => "see the collector's log",
-    }
+    };
+    step.into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrong_path_is_answered_with_the_one_of_the_signal() {
+        let text = Failure::answer(404, "").describe(Signal::Logs);
+        assert!(text.ends_with("check the path of the endpoint, usually /v1/logs"), "{text}");
+    }
 
     #[test]
     fn a_failure_says_whose_fault_it_is_and_what_to_do_next() {
@@ -153,7 +167,7 @@ mod tests {
             ),
         ];
         for (failure, text) in cases {
-            assert_eq!(failure.to_string(), text);
+            assert_eq!(failure.describe(Signal::Traces), text);
         }
     }
 }

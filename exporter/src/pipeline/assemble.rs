@@ -7,36 +7,31 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
 use spanwire_runtime::driver::Choice;
-use spanwire_runtime::pipe::{self, Pipe};
+use spanwire_runtime::pipe::{self, Drainer, Pipe};
 use spanwire_runtime::{Builder as RuntimeBuilder, Origin, Runtime};
 
 use crate::batch::{self, Batcher};
 use crate::diagnostics::{Diagnostics, Kind};
 use crate::error::BuildError;
+use crate::model::Signal;
 use crate::pipeline::deliver::{Alive, Delivery};
 use crate::pipeline::flush::Told;
 use crate::pipeline::lane::{Destination, Lanes};
-use crate::pipeline::ledger::Ledger;
+use crate::pipeline::line::Line;
 use crate::pipeline::registry::Registry;
-use crate::pipeline::shared::{Commands, End, Shared};
+use crate::pipeline::shared::{End, Shared};
 use crate::retry;
 use crate::transport::client::Client;
 use crate::transport::endpoint::Endpoint;
 
 /// A complete and valid configuration.
 pub(crate) struct Settings {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    /// Bounds one attempt; `None` is no limit.
-    pub(crate) timeout: Option<Duration>,
+    /// One a signal, in the order of [`Signal::ALL`].
+    pub(crate) lines: [LineSettings; Signal::ALL.len()],
     pub(crate) retry: retry::Policy,
-    pub(crate) batch: batch::Limits,
     /// Bounds the body of an answer.
     pub(crate) response_bytes_max: usize,
-    /// How long records may wait for company.
-    pub(crate) age_max: Duration,
-    pub(crate) pipe: pipe::Config,
-    /// Requests in flight at once, each on a connection of its own.
+    /// Requests of a signal in flight at once, each on a connection of its own.
     pub(crate) lanes: usize,
     pub(crate) io: Choice,
     pub(crate) thread_name: String,
@@ -47,41 +42,59 @@ pub(crate) struct Settings {
     pub(crate) diagnostics: Diagnostics,
 }
 
-/// Starts the thread and, on it, the delivery.
+/// What may differ from signal to signal.
+#[derive(Clone)]
+pub(crate) struct LineSettings {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Bounds one attempt; `None` is no limit.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) batch: batch::Limits,
+    /// How long records may wait for company.
+    pub(crate) age_max: Duration,
+    pub(crate) pipe: pipe::Config,
+}
+
+/// Starts the thread and, on it, the deliveries.
 pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Runtime), BuildError> {
     let (runtime, thread) = start_runtime(&settings)?;
-    let (pipe, drainer) = Pipe::new(settings.pipe, runtime.doorbell());
+    let pipes = Signal::ALL
+        .map(|signal| Pipe::new(settings.lines[signal.index()].pipe, runtime.doorbell()));
     let shared = Arc::new(Shared {
-        pipe,
+        lines: Signal::ALL.map(|signal| Line::new(pipes[signal.index()].0.clone())),
         registry: Registry::default(),
-        ledger: Ledger::new(),
-        commands: Commands::default(),
-        diagnostics: settings.diagnostics,
+        diagnostics: settings.diagnostics.clone(),
         driver: runtime.driver().into(),
         thread,
         origin: Origin::here(),
         #[cfg(feature = "internals")]
         plays_child: Default::default(),
-        end: End::default(),
+        end: End::of(Signal::ALL.len()),
         told: Told::default(),
     });
     if let Some(reason) = fallback(&shared, settings.io) {
         shared.diagnostics.report(Kind::Driver, &reason, Instant::now());
     }
-    let (endpoint, headers) = (settings.endpoint, settings.headers);
-    let for_task = Arc::clone(&shared);
+    for (signal, (_, drainer)) in Signal::ALL.into_iter().zip(pipes) {
+        start_line(&runtime, &settings, Alive::new(Arc::clone(&shared), signal), drainer);
+    }
+    Ok((shared, runtime))
+}
+
+/// Starts the delivery of one signal on the exporter's thread.
+fn start_line(runtime: &Runtime, settings: &Settings, alive: Alive, drainer: Drainer) {
+    let line = settings.lines[alive.signal().index()].clone();
+    let (retry, lanes, body_bytes_max) =
+        (settings.retry, settings.lanes, settings.response_bytes_max);
     let make = move || {
-        let alive = Alive::new(Arc::clone(&for_task));
-        let clients = (0..settings.lanes)
-            .map(|_| Client::new(endpoint.clone(), &headers, settings.response_bytes_max));
-        let destination = Destination::new(Arc::clone(&for_task), settings.retry, settings.timeout);
+        let clients =
+            (0..lanes).map(|_| Client::new(line.endpoint.clone(), &line.headers, body_bytes_max));
+        let destination = Destination::new(alive.shared(), alive.signal(), retry, line.timeout);
         let lanes = Lanes::new(destination, clients);
-        let batcher = Batcher::new(settings.batch);
-        Delivery::new(alive, drainer, batcher, lanes, settings.age_max).run()
+        Delivery::new(alive, drainer, Batcher::new(line.batch), lanes, line.age_max).run()
     };
     // Detached: the task tells of its end through `Shared`. The pipe rings this worker.
     drop(runtime.spawn_pinned_on(DELIVERY, make));
-    Ok((shared, runtime))
 }
 
 fn start_runtime(settings: &Settings) -> Result<(Runtime, thread::ThreadId), BuildError> {

@@ -1,4 +1,4 @@
-//! The exporter's one task: takes records from the pipe, cuts batches, keeps the lanes busy, and
+//! The task of one signal: takes records from the pipe, cuts batches, keeps the lanes busy, and
 //! answers flushes.
 //!
 //! ```text
@@ -28,12 +28,14 @@ use crate::batch::{Batch, Batcher, Item};
 use crate::diagnostics::Kind;
 use crate::encode::envelope::{self, Group};
 use crate::error::{FlushError, ShutdownError};
-use crate::model::Payload;
+use crate::model::{Payload, Signal};
+use crate::pipeline::command::{Command, PRUNE_MIN};
 use crate::pipeline::flush::{Ending, Flushes, Losses, Tickets};
 use crate::pipeline::lane::{Lanes, Parcel, Settled};
 use crate::pipeline::ledger::{Fate, Life};
+use crate::pipeline::line::Line;
 use crate::pipeline::reply::Asked;
-use crate::pipeline::shared::{Command, PRUNE_MIN, Shared};
+use crate::pipeline::shared::Shared;
 
 /// Everything the task owns. It lives on the exporter's thread.
 pub(crate) struct Delivery {
@@ -155,7 +157,7 @@ impl Delivery {
             }
         });
         let mut readable = pin!(self.drainer.readable(want));
-        let (lanes, commands) = (&mut self.lanes, &self.alive.0.commands);
+        let (lanes, commands) = (&mut self.lanes, &self.alive.line().commands);
         poll_fn(|cx: &mut Context<'_>| {
             if let Poll::Ready(settled) = lanes.poll_settled(cx) {
                 return Poll::Ready(Event::Settled(settled));
@@ -239,11 +241,11 @@ impl Delivery {
     fn batch_runs(&mut self) {
         let mut runs = std::mem::take(&mut self.runs);
         // All at once, so that a panic on the way leaves none of them uncounted.
-        self.alive.0.ledger.hold(runs.iter().map(|run| u64::from(run.records)).sum());
+        self.alive.line().ledger.hold(runs.iter().map(|run| u64::from(run.records)).sum());
         for run in runs.drain(..) {
             let oversize = self.batcher.push(self.item(run), &mut self.due);
             if oversize.records > 0 {
-                self.alive.0.ledger.settle(oversize.records, Fate::Oversize);
+                self.alive.line().ledger.settle(oversize.records, Fate::Oversize);
                 self.report(Kind::Oversize, "a record exceeds the request limit and was dropped");
             }
         }
@@ -252,8 +254,8 @@ impl Delivery {
     }
 
     fn item(&self, run: Run) -> Item {
-        let resource = self.alive.0.registry.resource_frame(run.tag.resource);
-        let scope = self.alive.0.registry.scope_frame(run.tag.scope);
+        let resource = self.alive.shared.registry.resource_frame(run.tag.resource);
+        let scope = self.alive.shared.registry.scope_frame(run.tag.scope);
         Item {
             resource: run.tag.resource,
             scope: run.tag.scope,
@@ -299,7 +301,7 @@ impl Delivery {
 
     /// The request of a batch: headers of our own between slices of the pipe.
     fn payload(&self, batch: Batch) -> Payload {
-        let registry = &self.alive.0.registry;
+        let registry = &self.alive.shared.registry;
         let resource = registry.resource_frame(batch.resource);
         let groups = batch
             .groups
@@ -310,7 +312,7 @@ impl Delivery {
     }
 
     fn settle(&mut self, settled: Settled) {
-        self.alive.0.ledger.settle(settled.records, settled.fate);
+        self.alive.line().ledger.settle(settled.records, settled.fate);
         self.tickets.settle(settled.ticket);
         self.drainer.reclaim();
     }
@@ -318,7 +320,7 @@ impl Delivery {
     /// Obeys `command` and those that wait behind it. They are fetched before the cut, which so
     /// has in it all that their callers had ended when they asked.
     fn obey_all(&mut self, command: Command) {
-        let behind = iter::from_fn(|| self.alive.0.commands.next()).take(PRUNE_MIN);
+        let behind = iter::from_fn(|| self.alive.line().commands.next()).take(PRUNE_MIN);
         self.asked.extend(iter::once(command).chain(behind));
         self.cut_everything();
         // No retry is waited for while somebody waits for the data.
@@ -349,8 +351,10 @@ impl Delivery {
         let now = Instant::now();
         while let Some((asked, ending)) = self.flushes.take_ended(&self.tickets, now) {
             asked.answer(match ending {
-                Ending::Settled => Ok(self.alive.0.ledger.losses()),
-                Ending::TimedOut => Err(FlushError::Timeout { pending: self.alive.0.pending() }),
+                Ending::Settled => Ok(self.alive.line().ledger.losses()),
+                Ending::TimedOut => {
+                    Err(FlushError::Timeout { pending: self.alive.line().pending() })
+                }
             });
         }
     }
@@ -364,10 +368,10 @@ impl Delivery {
 
     /// Counts what is left, and ends.
     fn end(mut self) {
-        let losses = self.alive.0.ledger.losses();
+        let losses = self.alive.line().ledger.losses();
         let left = self.abandon_rest();
-        self.alive.0.ledger.end(Life::Stopped);
-        self.alive.0.commands.close();
+        self.alive.line().ledger.end(Life::Stopped);
+        self.alive.line().commands.close();
         let Some(Stopping { asked, .. }) = self.stopping.take() else { return };
         asked.answer(match left {
             0 => Ok(losses),
@@ -380,14 +384,14 @@ impl Delivery {
     fn abandon_rest(&mut self) -> u64 {
         let waiting = self.ready.drain(..).map(|(_, batch)| batch.records).sum::<u64>();
         let left = waiting + self.lanes.abandon();
-        self.alive.0.ledger.settle(left, Fate::Abandoned);
+        self.alive.line().ledger.settle(left, Fate::Abandoned);
         left
     }
 
     /// Tells the user once in a while of records that never came this far.
     fn report_refusals(&mut self) {
-        let shared = &self.alive.0;
-        let (full, unnamed) = (shared.pipe.counters().full, shared.ledger.too_many_scopes());
+        let line = self.alive.line();
+        let (full, unnamed) = (line.pipe.counters().full, line.ledger.too_many_scopes());
         if full > self.reported.full {
             self.report(
                 Kind::BufferFull,
@@ -402,30 +406,46 @@ impl Delivery {
     }
 
     fn report(&self, kind: Kind, message: &str) {
-        self.alive.0.diagnostics.report(kind, message, Instant::now());
+        let about = (kind, self.alive.signal);
+        self.alive.shared.diagnostics.report(about, message, Instant::now());
     }
 }
 
 /// Tells everybody when the delivery ends, however it ends.
-pub(crate) struct Alive(Arc<Shared>);
+pub(crate) struct Alive {
+    shared: Arc<Shared>,
+    signal: Signal,
+}
 
 impl Alive {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self(shared)
+    pub(crate) fn new(shared: Arc<Shared>, signal: Signal) -> Self {
+        Self { shared, signal }
+    }
+
+    pub(crate) fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    fn line(&self) -> &Line {
+        self.shared.line(self.signal)
     }
 }
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        let Self(shared) = self;
-        let has_panicked = std::thread::panicking();
-        shared.pipe.close();
-        shared.ledger.end(if has_panicked { Life::Died } else { Life::Stopped });
-        shared.commands.close();
-        shared.end.come();
+        let (line, has_panicked) = (self.line(), std::thread::panicking());
+        line.pipe.close();
+        line.ledger.end(if has_panicked { Life::Died } else { Life::Stopped });
+        line.commands.close();
+        self.shared.end.come();
         if has_panicked {
             let message = "the exporter's thread panicked; nothing is delivered any more";
-            shared.diagnostics.report(Kind::Died, message, Instant::now());
+            let about = (Kind::Died, self.signal);
+            self.shared.diagnostics.report(about, message, Instant::now());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A door: one way in for records, with a resource of its own.
+//! A door: one way in for records of one signal, with a resource of its own.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,13 +10,16 @@ use spanwire_runtime::pipe::Tag;
 
 use crate::encode::envelope::Frame;
 use crate::error::FlushError;
+use crate::model::Signal;
 use crate::pipeline::flush::Told;
+use crate::pipeline::line::Line;
 use crate::pipeline::shared::Shared;
 
 /// One way in. Closing it leaves the exporter and its other doors alone.
 #[derive(Debug)]
 pub(crate) struct Door {
     shared: Arc<Shared>,
+    signal: Signal,
     /// Tells this door's scopes in a thread's cache from those of other doors.
     id: u64,
     /// `None` if there were too many resources already: its records are turned away.
@@ -27,12 +30,13 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// Opens a door whose records belong to an empty resource.
-    pub(crate) fn open(shared: Arc<Shared>) -> Self {
+    /// Opens a door for records of `signal`, which belong to an empty resource at first.
+    pub(crate) fn open(shared: Arc<Shared>, signal: Signal) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let resource = resource(&shared, Frame::default());
         Self {
             shared,
+            signal,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             resource,
             closed: AtomicBool::new(false),
@@ -56,7 +60,7 @@ impl Door {
     pub(crate) fn admits(&self) -> bool {
         let is_forked = self.shared.is_forked();
         if is_forked {
-            self.shared.ledger.count_forked();
+            self.line().ledger.count_forked();
         }
         !is_forked
     }
@@ -72,27 +76,32 @@ impl Door {
     pub(crate) fn append(&self, tag: Option<Tag>, encode: impl FnMut(&mut Cursor<'_>)) {
         // Ordering: a record that ends while the door is being closed may go either way.
         if self.closed.load(Ordering::Relaxed) {
-            return self.shared.ledger.count_closed_door();
+            return self.line().ledger.count_closed_door();
         }
         match tag {
             // The pipe has counted what it refuses, and a panic of the encoder, which is a bug of
             // ours and not to end somebody's request.
             Some(tag) => {
-                let append = || self.shared.pipe.append(tag, encode);
+                let append = || self.line().pipe.append(tag, encode);
                 drop(catch_unwind(AssertUnwindSafe(append)));
             }
-            None => self.shared.ledger.count_too_many_scopes(),
+            None => self.line().ledger.count_too_many_scopes(),
         }
     }
 
-    /// Delivers what came in so far, through this door or another.
+    /// Delivers what came in so far, through this door or another of its signal.
     pub(crate) fn flush(&self, limit: Duration) -> Result<(), FlushError> {
-        self.shared.flush(Instant::now().checked_add(limit), &self.told)
+        self.shared.flush(Some(self.signal), Instant::now().checked_add(limit), &self.told)
     }
 
     /// Turns away, and counts, all that comes from now on. False if it was closed already.
     pub(crate) fn close(&self) -> bool {
         !self.closed.swap(true, Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn line(&self) -> &Line {
+        self.shared.line(self.signal)
     }
 }
 

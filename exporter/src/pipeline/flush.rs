@@ -112,6 +112,11 @@ impl Losses {
         }
     }
 
+    /// The losses of two together.
+    pub(crate) fn plus(self, more: Self) -> Self {
+        Self { rejected: self.rejected + more.rejected, dropped: self.dropped + more.dropped }
+    }
+
     /// Whether nothing was lost.
     pub(crate) fn is_none(self) -> bool {
         self == Self::default()

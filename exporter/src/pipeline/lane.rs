@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use spanwire_runtime::time::sleep_until;
 
 use crate::diagnostics::Kind;
-use crate::model::{Failure, Outcome, Payload};
+use crate::model::{Failure, Outcome, Payload, Signal};
 use crate::pipeline::ledger::Fate;
 use crate::pipeline::shared::Shared;
 use crate::retry::{Backoff, Decision, Policy};
@@ -35,6 +35,7 @@ pub(crate) struct Settled {
 /// What all lanes of one destination share.
 pub(crate) struct Destination {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) signal: Signal,
     pub(crate) policy: Policy,
     /// Bounds one attempt; `None` is no limit.
     pub(crate) timeout: Option<Duration>,
@@ -60,21 +61,27 @@ enum Lane {
 }
 
 impl Destination {
-    pub(crate) fn new(shared: Arc<Shared>, policy: Policy, timeout: Option<Duration>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        signal: Signal,
+        policy: Policy,
+        timeout: Option<Duration>,
+    ) -> Self {
         let (paused_until, failing) = (Cell::new(None), Cell::new(None));
-        Self { shared, policy, timeout, paused_until, failing, hurries: Cell::new(0) }
+        Self { shared, signal, policy, timeout, paused_until, failing, hurries: Cell::new(0) }
     }
 
     /// Tells the user that data is waiting, at most at the rate of the diagnostics.
     fn failed(&self, why: &Failure) {
-        let is_told = self.report(Kind::ExportFailing, &why.to_string());
+        let is_told = self.report(Kind::ExportFailing, &why.describe(self.signal));
         self.failing.set(Some(is_told || self.failing.get() == Some(true)));
     }
 
     fn succeeded(&self, warning: Option<&str>) {
         // Who was told of the failure is told of its end, however soon after another one.
         if self.failing.take() == Some(true) {
-            self.shared.diagnostics.tell(Kind::ExportRecovered, "the collector takes data again");
+            let about = (Kind::ExportRecovered, self.signal);
+            self.shared.diagnostics.tell(about, "the collector takes data again");
         }
         if let Some(warning) = warning {
             self.report(Kind::PartialSuccess, warning);
@@ -82,7 +89,7 @@ impl Destination {
     }
 
     fn report(&self, kind: Kind, message: &str) -> IsTold {
-        self.shared.diagnostics.report(kind, message, Instant::now())
+        self.shared.diagnostics.report((kind, self.signal), message, Instant::now())
     }
 
     /// Waits as long as the peer has asked everybody to wait. False if that is longer than
@@ -196,14 +203,14 @@ async fn send(client: &mut Client, payload: &Payload, destination: &Destination)
                 return Fate::Delivered { rejected };
             }
             Outcome::Refused { why } => {
-                destination.report(Kind::Refused, &why.to_string());
+                destination.report(Kind::Refused, &why.describe(destination.signal));
                 return Fate::Refused;
             }
             Outcome::Retry { not_before, why } => (not_before, why),
         };
         destination.failed(&why);
         if !wait_for_retry(destination, &mut backoff, not_before).await {
-            destination.report(Kind::RetriesExhausted, &why.to_string());
+            destination.report(Kind::RetriesExhausted, &why.describe(destination.signal));
             return Fate::Exhausted;
         }
     }
@@ -215,7 +222,7 @@ async fn attempt(
     destination: &Destination,
     is_retry: bool,
 ) -> Outcome {
-    destination.shared.ledger.count_request(is_retry);
+    destination.shared.line(destination.signal).ledger.count_request(is_retry);
     let deadline = destination.timeout.and_then(|limit| Instant::now().checked_add(limit));
     client.attempt(payload, deadline).await
 }

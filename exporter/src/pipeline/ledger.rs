@@ -25,7 +25,7 @@ pub(crate) enum Life {
     Died,
 }
 
-/// Counts records. One instance an exporter.
+/// Counts records. One instance a signal of an exporter.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     life: AtomicU8,
@@ -91,11 +91,11 @@ impl Ledger {
         }
     }
 
-    /// From running to stopping; false if it was not running.
-    pub(crate) fn begin_stopping(&self) -> bool {
+    /// From running to stopping, unless it has ended.
+    pub(crate) fn begin_stopping(&self) {
         let (from, to) = (Life::Running as u8, Life::Stopping as u8);
         // Ordering: Relaxed; nothing is read on account of it, and only `end` comes after it.
-        self.life.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let _ = self.life.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Delivery has ended; the first end stands. Called by the exporter's thread only.

@@ -1,11 +1,13 @@
 //! From the pipe to the peer: the one place that joins the stages.
 
 pub(crate) mod assemble;
+pub(crate) mod command;
 pub(crate) mod deliver;
 pub(crate) mod door;
 pub(crate) mod flush;
 pub(crate) mod lane;
 pub(crate) mod ledger;
+pub(crate) mod line;
 pub(crate) mod registry;
 pub(crate) mod reply;
 pub(crate) mod shared;

@@ -1,32 +1,30 @@
 //! What the handle, the doors and the exporter thread share.
 
-use std::collections::VecDeque;
 #[cfg(feature = "internals")]
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use spanwire_runtime::Origin;
 use spanwire_runtime::driver;
-use spanwire_runtime::pipe::Pipe;
 
 use crate::diagnostics::Diagnostics;
 use crate::error::{FlushError, ShutdownError};
+use crate::model::Signal;
+use crate::pipeline::command::Command;
 use crate::pipeline::flush::{Losses, Told};
-use crate::pipeline::ledger::{Ledger, Life};
+use crate::pipeline::line::Line;
 use crate::pipeline::registry::Registry;
-use crate::pipeline::reply::{Answer, Asked, Waited, reply};
-use crate::stats::{Dropped, Stats};
+use crate::pipeline::reply::{Answer, Waited, reply};
+use crate::stats::Stats;
 
 /// One an exporter, behind an `Arc`.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) pipe: Pipe,
+    /// One a signal, in the order of [`Signal::ALL`].
+    pub(crate) lines: [Line; Signal::ALL.len()],
     pub(crate) registry: Registry,
-    pub(crate) ledger: Ledger,
-    pub(crate) commands: Commands,
     pub(crate) diagnostics: Diagnostics,
     pub(crate) driver: DriverReport,
     /// The exporter's thread.
@@ -48,82 +46,91 @@ pub(crate) struct DriverReport {
     pub(crate) reason: Option<Arc<str>>,
 }
 
-/// The end of the delivery, for those who wait for it.
-#[derive(Debug, Default)]
+/// The end of all deliveries, for those who wait for it.
+#[derive(Debug)]
 pub(crate) struct End {
-    has_come: Mutex<bool>,
+    state: Mutex<Ends>,
     came: Condvar,
 }
 
-/// What a handle asks of the exporter thread.
 #[derive(Debug)]
-pub(crate) enum Command {
-    /// Deliver everything committed so far and say how it went.
-    Flush { deadline: Option<Instant>, asked: Asked<Result<Losses, FlushError>> },
-    /// The same, and then end.
-    Shutdown { deadline: Option<Instant>, asked: Asked<Result<Losses, ShutdownError>> },
-    /// Panic, to show what happens then.
-    #[cfg(feature = "internals")]
-    Panic,
+struct Ends {
+    /// A shutdown was asked for.
+    has_begun: bool,
+    /// Deliveries that have not ended.
+    open: usize,
 }
 
-/// Commands that wait for the exporter thread.
-#[derive(Debug, Default)]
-pub(crate) struct Commands(Mutex<Queue>);
-
-#[derive(Debug, Default)]
-struct Queue {
-    /// As many as there are callers who wait, and at most as many again whose callers are gone.
-    waiting: VecDeque<Command>,
-    /// How long the queue gets before commands without a caller are dropped.
-    prune_at: usize,
-    waker: Option<Waker>,
-    /// Nobody will take commands any more.
-    closed: bool,
-}
+/// What was asked of some lines, and of which.
+type Asked<'a, E> = Vec<(&'a Line, Answer<Result<Losses, E>>)>;
 
 impl Shared {
-    /// Delivers everything that was accepted so far, by `deadline`; blocks this thread. `told`
-    /// are the losses that this caller was told of.
-    pub(crate) fn flush(&self, deadline: Option<Instant>, told: &Told) -> Result<(), FlushError> {
-        self.check_flush()?;
-        let before = told.so_far();
-        match self.ask_flush(deadline).wait_until(with_grace(deadline)) {
-            Waited::Answered(result) => flushed(told.tell(before, result?)),
-            Waited::Abandoned => Err(self.flush_unanswered()),
-            Waited::TimedOut => Err(FlushError::Timeout { pending: self.pending() }),
+    pub(crate) fn line(&self, signal: Signal) -> &Line {
+        &self.lines[signal.index()]
+    }
+
+    /// The line of one signal, or all of them.
+    fn lines_of(&self, signal: Option<Signal>) -> &[Line] {
+        match signal {
+            Some(signal) => std::slice::from_ref(self.line(signal)),
+            None => &self.lines,
         }
     }
 
-    /// The same as a future.
+    /// Delivers everything of `signal`, or of all, that was accepted so far, by `deadline`;
+    /// blocks this thread. `told` are the losses that this caller was told of.
+    pub(crate) fn flush(
+        &self,
+        signal: Option<Signal>,
+        deadline: Option<Instant>,
+        told: &Told,
+    ) -> Result<(), FlushError> {
+        let lines = self.lines_of(signal);
+        self.check_flush(lines)?;
+        let before = told.so_far();
+        let asked = ask_flush(lines, deadline);
+        let ended =
+            asked.into_iter().map(|(line, answer)| match answer.wait_until(with_grace(deadline)) {
+                Waited::Answered(result) => result,
+                Waited::Abandoned => Err(flush_unanswered(line)),
+                Waited::TimedOut => Err(FlushError::Timeout { pending: line.pending() }),
+            });
+        flushed(told.tell(before, flushes_together(ended)?))
+    }
+
+    /// The same of all signals, as a future.
     pub(crate) fn flush_async(
         self: Arc<Self>,
         deadline: Option<Instant>,
     ) -> impl Future<Output = Result<(), FlushError>> + Send + 'static {
         let before = self.told.so_far();
-        let asked = self.check_flush().map(|()| self.ask_flush(deadline));
+        let asked =
+            self.check_flush(&self.lines).map(|()| answers(ask_flush(&self.lines, deadline)));
         async move {
-            match asked?.await {
-                Some(result) => flushed(self.told.tell(before, result?)),
-                None => Err(self.flush_unanswered()),
+            let mut ended = Vec::with_capacity(self.lines.len());
+            for (line, answer) in self.lines.iter().zip(asked?) {
+                ended.push(answer.await.unwrap_or_else(|| Err(flush_unanswered(line))));
             }
+            flushed(self.told.tell(before, flushes_together(ended.into_iter())?))
         }
     }
 
     /// Turns new records away, delivers what is buffered by `deadline`, and ends the delivery;
     /// blocks this thread.
     pub(crate) fn shut_down(&self, deadline: Option<Instant>) -> Result<(), ShutdownError> {
-        let answer = self.begin_shutdown(deadline)?;
+        let asked = self.begin_shutdown(deadline)?;
         if self.is_exporter_thread() {
             // It cannot wait for itself; delivery ends by the deadline all the same.
             return Err(ShutdownError::Timeout { left: self.pending() });
         }
         let before = self.told.so_far();
-        match answer.wait_until(with_grace(deadline)) {
-            Waited::Answered(result) => ended(self.told.tell(before, result?)),
-            Waited::Abandoned => Err(self.shutdown_unanswered()),
-            Waited::TimedOut => Err(ShutdownError::Timeout { left: self.pending() }),
-        }
+        let ended =
+            asked.into_iter().map(|(line, answer)| match answer.wait_until(with_grace(deadline)) {
+                Waited::Answered(result) => result,
+                Waited::Abandoned => Err(shutdown_unanswered(line)),
+                Waited::TimedOut => Err(ShutdownError::Timeout { left: line.pending() }),
+            });
+        ended_with(self.told.tell(before, shutdowns_together(ended)?))
     }
 
     /// The same as a future.
@@ -132,61 +139,55 @@ impl Shared {
         deadline: Option<Instant>,
     ) -> impl Future<Output = Result<(), ShutdownError>> + Send + 'static {
         let before = self.told.so_far();
-        let begun = self.begin_shutdown(deadline);
+        let begun = self.begin_shutdown(deadline).map(answers);
         async move {
-            match begun?.await {
-                Some(result) => ended(self.told.tell(before, result?)),
-                None => Err(self.shutdown_unanswered()),
+            let mut ended = Vec::with_capacity(self.lines.len());
+            for (line, answer) in self.lines.iter().zip(begun?) {
+                ended.push(answer.await.unwrap_or_else(|| Err(shutdown_unanswered(line))));
             }
+            ended_with(self.told.tell(before, shutdowns_together(ended.into_iter())?))
         }
     }
 
     /// Whether a flush can be waited for here.
-    fn check_flush(&self) -> Result<(), FlushError> {
+    fn check_flush(&self, lines: &[Line]) -> Result<(), FlushError> {
         if self.is_forked() {
             return Err(FlushError::Forked);
         }
         if self.is_exporter_thread() {
             // It cannot wait for itself: a diagnostic handler called us.
-            return Err(FlushError::Timeout { pending: self.pending() });
+            return Err(FlushError::Timeout { pending: lines.iter().map(Line::pending).sum() });
         }
         Ok(())
-    }
-
-    fn ask_flush(&self, deadline: Option<Instant>) -> Answer<Result<Losses, FlushError>> {
-        let (asked, answer) = reply();
-        self.commands.send(Command::Flush { deadline, asked });
-        answer
     }
 
     /// Begins a shutdown; there is one.
     fn begin_shutdown(
         &self,
         deadline: Option<Instant>,
-    ) -> Result<Answer<Result<Losses, ShutdownError>>, ShutdownError> {
+    ) -> Result<Asked<'_, ShutdownError>, ShutdownError> {
         if self.is_forked() {
             return Err(ShutdownError::Forked);
         }
-        if !self.ledger.begin_stopping() {
-            return Err(self.shutdown_unanswered());
+        if !self.end.begin() {
+            let has_died = self.lines.iter().any(Line::has_died);
+            return Err(if has_died {
+                ShutdownError::Dead
+            } else {
+                ShutdownError::AlreadyShutDown
+            });
         }
-        self.pipe.close();
-        let (asked, answer) = reply();
-        self.commands.send(Command::Shutdown { deadline, asked });
-        Ok(answer)
-    }
-
-    /// What a shutdown that nobody answers means.
-    fn shutdown_unanswered(&self) -> ShutdownError {
-        match self.ledger.life() {
-            Life::Died => ShutdownError::Dead,
-            _ => ShutdownError::AlreadyShutDown,
+        // All doors first, so that none of them outlives another for long.
+        for line in &self.lines {
+            line.ledger.begin_stopping();
+            line.pipe.close();
         }
+        Ok(self.lines.iter().map(|line| (line, ask_shutdown(line, deadline))).collect())
     }
 
     /// Records accepted whose fate is open.
-    pub(crate) fn pending(&self) -> u64 {
-        self.ledger.in_flight(&self.pipe.counters())
+    fn pending(&self) -> u64 {
+        self.lines.iter().map(Line::pending).sum()
     }
 
     /// Whether this process is a fork of the exporter's: its thread is not here.
@@ -203,39 +204,90 @@ impl Shared {
         thread::current().id() == self.thread
     }
 
-    /// What a flush that nobody answers means.
-    fn flush_unanswered(&self) -> FlushError {
-        match self.ledger.life() {
-            Life::Died => FlushError::Dead,
-            _ => FlushError::ShutDown,
-        }
-    }
-
     /// The counters now.
     pub(crate) fn stats(&self) -> Stats {
         if self.is_forked() {
-            return self.stats_of_child();
+            let parts = Signal::ALL.map(|signal| self.line(signal).stats_of_child());
+            return Stats { driver: self.driver.name, ..Stats::of(parts) };
         }
-        let pipe = self.pipe.counters();
-        let ledger = &self.ledger;
         Stats {
-            emitted: ledger.emitted(&pipe),
-            delivered: ledger.delivered(),
-            rejected: ledger.rejected(),
-            dropped: ledger.dropped(&pipe),
-            in_flight: ledger.in_flight(&pipe),
-            requests: ledger.requests(),
-            retries: ledger.retries(),
+            requests: self.lines.iter().map(|line| line.ledger.requests()).sum(),
+            retries: self.lines.iter().map(|line| line.ledger.retries()).sum(),
             driver: self.driver.name,
             driver_reason: self.driver.reason.clone(),
+            ..Stats::of(Signal::ALL.map(|signal| self.line(signal).stats()))
         }
     }
+}
 
-    /// What came of records in a forked child: nothing. The parent's counts are the parent's.
-    fn stats_of_child(&self) -> Stats {
-        let forked = self.ledger.forked();
-        let dropped = Dropped { forked, ..Dropped::default() };
-        Stats { emitted: forked, dropped, driver: self.driver.name, ..Stats::default() }
+fn ask_flush(lines: &[Line], deadline: Option<Instant>) -> Asked<'_, FlushError> {
+    let ask = |line| {
+        let (asked, answer) = reply();
+        let line: &Line = line;
+        line.commands.send(Command::Flush { deadline, asked });
+        (line, answer)
+    };
+    lines.iter().map(ask).collect()
+}
+
+fn ask_shutdown(line: &Line, deadline: Option<Instant>) -> Answer<Result<Losses, ShutdownError>> {
+    let (asked, answer) = reply();
+    line.commands.send(Command::Shutdown { deadline, asked });
+    answer
+}
+
+fn answers<E>(asked: Asked<'_, E>) -> Vec<Answer<Result<Losses, E>>> {
+    asked.into_iter().map(|(_, answer)| answer).collect()
+}
+
+/// What a flush that nobody answers means.
+fn flush_unanswered(line: &Line) -> FlushError {
+    if line.has_died() { FlushError::Dead } else { FlushError::ShutDown }
+}
+
+/// What a shutdown that nobody answers means.
+fn shutdown_unanswered(line: &Line) -> ShutdownError {
+    if line.has_died() { ShutdownError::Dead } else { ShutdownError::AlreadyShutDown }
+}
+
+/// What all lines have lost, or the worst that happened to one: that nothing can be delivered any
+/// more says more than that something is late.
+fn flushes_together(
+    ended: impl Iterator<Item = Result<Losses, FlushError>>,
+) -> Result<Losses, FlushError> {
+    let (mut lost, mut late, mut worst) = (Losses::default(), None, None);
+    for result in ended {
+        match result {
+            Ok(losses) => lost = lost.plus(losses),
+            Err(FlushError::Timeout { pending }) => late = Some(late.unwrap_or(0) + pending),
+            Err(error) if worst != Some(FlushError::Dead) => worst = Some(error),
+            Err(_) => {}
+        }
+    }
+    match (worst, late) {
+        (Some(error), _) => Err(error),
+        (None, Some(pending)) => Err(FlushError::Timeout { pending }),
+        (None, None) => Ok(lost),
+    }
+}
+
+/// The same of a shutdown.
+fn shutdowns_together(
+    ended: impl Iterator<Item = Result<Losses, ShutdownError>>,
+) -> Result<Losses, ShutdownError> {
+    let (mut lost, mut late, mut worst) = (Losses::default(), None, None);
+    for result in ended {
+        match result {
+            Ok(losses) => lost = lost.plus(losses),
+            Err(ShutdownError::Timeout { left }) => late = Some(late.unwrap_or(0) + left),
+            Err(error) if worst != Some(ShutdownError::Dead) => worst = Some(error),
+            Err(_) => {}
+        }
+    }
+    match (worst, late) {
+        (Some(error), _) => Err(error),
+        (None, Some(left)) => Err(ShutdownError::Timeout { left }),
+        (None, None) => Ok(lost),
     }
 }
 
@@ -246,7 +298,7 @@ fn flushed(lost: Losses) -> Result<(), FlushError> {
     }
 }
 
-fn ended(lost: Losses) -> Result<(), ShutdownError> {
+fn ended_with(lost: Losses) -> Result<(), ShutdownError> {
     match lost {
         lost if lost.is_none() => Ok(()),
         Losses { rejected, dropped } => Err(ShutdownError::Lost { dropped, rejected }),
@@ -269,76 +321,38 @@ impl From<&driver::Report> for DriverReport {
 }
 
 impl End {
-    /// The delivery has ended.
+    /// Of `deliveries` that have not ended.
+    pub(crate) fn of(deliveries: usize) -> Self {
+        let state = Mutex::new(Ends { has_begun: false, open: deliveries });
+        Self { state, came: Condvar::new() }
+    }
+
+    /// Begins a shutdown; false if another one has.
+    fn begin(&self) -> bool {
+        !std::mem::replace(&mut self.lock().has_begun, true)
+    }
+
+    /// Whether a shutdown has begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.lock().has_begun
+    }
+
+    /// A delivery has ended.
     pub(crate) fn come(&self) {
-        *self.has_come.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        let mut ends = self.lock();
+        ends.open = ends.open.saturating_sub(1);
+        drop(ends);
         self.came.notify_all();
     }
 
-    /// Waits for it, at most for `limit`.
+    /// Waits for the last of them, at most for `limit`.
     pub(crate) fn wait(&self, limit: Duration) {
-        let has_come = self.has_come.lock().unwrap_or_else(PoisonError::into_inner);
         // Whether it came in time makes no difference to who waits.
-        drop(self.came.wait_timeout_while(has_come, limit, |has_come| !*has_come));
-    }
-}
-
-impl Command {
-    /// Whether anybody waits for what comes of it.
-    fn is_wanted(&self) -> bool {
-        match self {
-            Self::Flush { asked, .. } => asked.is_wanted(),
-            _ => true,
-        }
-    }
-}
-
-impl Commands {
-    /// Queues `command`, or drops it, which answers it, if nobody will take it.
-    pub(crate) fn send(&self, command: Command) {
-        let mut queue = self.lock();
-        if queue.closed {
-            return;
-        }
-        if queue.waiting.len() >= queue.prune_at.max(PRUNE_MIN) {
-            queue.waiting.retain(Command::is_wanted);
-            queue.prune_at = 2 * queue.waiting.len();
-        }
-        queue.waiting.push_back(command);
-        let waker = queue.waker.take();
-        drop(queue);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        drop(self.came.wait_timeout_while(self.lock(), limit, |ends| ends.open > 0));
     }
 
-    /// The next command, if there is one.
-    pub(crate) fn next(&self) -> Option<Command> {
-        self.lock().waiting.pop_front()
-    }
-
-    /// The next command; if there is none, `cx` is woken by the next.
-    pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Command> {
-        let mut queue = self.lock();
-        if let Some(command) = queue.waiting.pop_front() {
-            return Poll::Ready(command);
-        }
-        queue.waker = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    /// Drops what waits and what comes.
-    pub(crate) fn close(&self) {
-        let mut queue = self.lock();
-        queue.closed = true;
-        let waiting = std::mem::take(&mut queue.waiting);
-        drop(queue);
-        // Dropping a command answers it, which runs a caller's waker: not under the lock.
-        drop(waiting);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Ends> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -346,35 +360,33 @@ impl Commands {
 /// the scheduler of a busy machine may need to run it. Past it the caller is told without it.
 pub(crate) const GRACE: Duration = Duration::from_millis(100);
 
-/// Commands and flushes without a caller are not looked for below this many.
-pub(crate) const PRUNE_MIN: usize = 1024;
-
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
-    use std::task::Wake;
-
     use super::*;
 
-    /// Counts how often it was woken.
-    #[derive(Default)]
-    struct Wakes(AtomicUsize);
-
-    impl Wake for Wakes {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
+    #[test]
+    fn one_line_that_died_is_told_before_those_that_are_late_or_have_lost() {
+        let lost = Ok(Losses { rejected: 1, dropped: 2 });
+        let late = Err(FlushError::Timeout { pending: 3 });
+        let together = |results: [_; 3]| flushes_together(results.into_iter());
+        assert_eq!(together([lost, lost, lost]), Ok(Losses { rejected: 3, dropped: 6 }));
+        assert_eq!(together([late, lost, late]), Err(FlushError::Timeout { pending: 6 }));
+        for dead in [
+            [late, Err(FlushError::Dead), lost],
+            [Err(FlushError::Dead), late, Err(FlushError::ShutDown)],
+        ] {
+            assert_eq!(together(dead), Err(FlushError::Dead));
         }
     }
 
     #[test]
-    fn a_command_wakes_whoever_waits_for_one() {
-        let (commands, wakes) = (Commands::default(), Arc::new(Wakes::default()));
-        let waker = Waker::from(Arc::clone(&wakes));
-        let mut context = Context::from_waker(&waker);
-        assert!(commands.poll_next(&mut context).is_pending());
-        let (asked, _answer) = reply();
-        commands.send(Command::Flush { deadline: None, asked });
-        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
-        assert!(commands.poll_next(&mut context).is_ready());
+    fn the_end_comes_with_the_last_delivery() {
+        let end = End::of(2);
+        assert!(end.begin());
+        assert!(!end.begin());
+        end.come();
+        assert_eq!(end.lock().open, 1);
+        end.come();
+        end.wait(Duration::from_secs(60));
     }
 }

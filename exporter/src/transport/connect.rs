@@ -93,7 +93,7 @@ mod tests {
         addresses.push(open);
         let failure = connected_to(addresses).unwrap_err();
         assert_eq!(failure.phase, Phase::Connect);
-        assert!(failure.message.starts_with("8 addresses tried"), "{failure}");
+        assert!(failure.message.starts_with("8 addresses tried"), "{failure:?}");
     }
 
     #[test]

@@ -4,12 +4,13 @@ use http::Uri;
 use http::uri::{Authority, PathAndQuery};
 
 use crate::error::BuildError;
+use crate::model::Signal;
 
 /// What an endpoint string means (exporter.md, "Endpoint URLs for OTLP/HTTP").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// A base URL for all signals: the signal's path is appended.
-    Base,
+    /// A base URL for all signals: this signal's path is appended.
+    Base(Signal),
     /// The URL of one signal: used as it is, and `/` if it has no path.
     Signal,
 }
@@ -28,7 +29,7 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads the traces endpoint `value`, which came from `source_name`.
+    /// Reads the endpoint `value`, which came from `source_name`.
     ///
     /// # Errors
     ///
@@ -104,7 +105,7 @@ fn target(given: Option<&PathAndQuery>, scope: Scope) -> String {
     let path = match scope {
         Scope::Signal if path.is_empty() => "/".to_owned(),
         Scope::Signal => path.to_owned(),
-        Scope::Base => format!("{}/{TRACES_PATH}", path.trim_end_matches('/')),
+        Scope::Base(signal) => format!("{}/{}", path.trim_end_matches('/'), signal.path()),
     };
     match query {
         Some(query) => format!("{path}?{query}"),
@@ -148,12 +149,12 @@ fn split_scheme(value: &str) -> (&str, &str) {
 const HIDDEN: &str = "***";
 /// Port of an http URL that names none.
 const DEFAULT_PORT: u16 = 80;
-/// Default path of traces (H2), relative to a base URL.
-const TRACES_PATH: &str = "v1/traces";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const BASE: Scope = Scope::Base(Signal::Traces);
 
     fn parse(value: &str, scope: Scope) -> Result<Endpoint, BuildError> {
         Endpoint::parse(value, scope, "TEST")
@@ -169,7 +170,15 @@ mod tests {
             ("http://h/a//", "/a/v1/traces"),
             ("http://h?tenant=1", "/v1/traces?tenant=1"),
         ] {
-            assert_eq!(parse(value, Scope::Base).unwrap().target, target, "{value}");
+            assert_eq!(parse(value, BASE).unwrap().target, target, "{value}");
+        }
+    }
+
+    #[test]
+    fn each_signal_has_a_path_of_its_own() {
+        for signal in Signal::ALL {
+            let endpoint = parse("http://h/a", Scope::Base(signal)).unwrap();
+            assert_eq!(endpoint.target, format!("/a/{}", signal.path()));
         }
     }
 
@@ -196,7 +205,7 @@ mod tests {
             ("http://[fe80::2]", "fe80::2", 80, "[fe80::2]"),
             ("http://127.0.0.1:1", "127.0.0.1", 1, "127.0.0.1:1"),
         ] {
-            let endpoint = parse(value, Scope::Base).unwrap();
+            let endpoint = parse(value, BASE).unwrap();
             let found = (&*endpoint.host, endpoint.port, &*endpoint.authority);
             assert_eq!(found, (host, port, authority), "{value}");
         }
@@ -207,7 +216,7 @@ mod tests {
         for (value, expected) in
             [("https://h", "tls"), ("unix:///x", "scheme"), ("grpc://h", "scheme")]
         {
-            match parse(value, Scope::Base) {
+            match parse(value, BASE) {
                 Err(BuildError::Unsupported { what, value: shown, source_name }) => {
                     assert_eq!((what, &*shown, source_name), (expected, value, "TEST"));
                 }
@@ -237,7 +246,7 @@ mod tests {
             "http://:80",
             "http://h/\u{7f}",
         ] {
-            let error = parse(value, Scope::Base).expect_err(value);
+            let error = parse(value, BASE).expect_err(value);
             assert!(matches!(error, BuildError::InvalidEndpoint { .. }), "{value}: {error:?}");
         }
     }
@@ -259,7 +268,7 @@ mod tests {
             ("https://h/x", "https://h/x"),
             ("", ""),
         ] {
-            let error = parse(value, Scope::Base).unwrap_err();
+            let error = parse(value, BASE).unwrap_err();
             let (BuildError::InvalidEndpoint { value: found, .. }
             | BuildError::Unsupported { value: found, .. }) = &error
             else {

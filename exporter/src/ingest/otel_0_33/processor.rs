@@ -12,6 +12,7 @@ use super::scopes;
 use super::span_data::encode_span;
 use crate::error::FlushError;
 use crate::exporter::Exporter;
+use crate::model::Signal;
 use crate::pipeline::door::Door;
 
 /// Encodes each sampled span on the thread that ends it and hands the bytes to an [`Exporter`].
@@ -49,7 +50,7 @@ impl SpanProcessor {
     /// added to.
     #[must_use = "a processor does nothing until a provider has it"]
     pub fn new(exporter: &Exporter) -> Self {
-        Self { door: Door::open(exporter.shared()), _exporter: exporter.clone() }
+        Self { door: Door::open(exporter.shared(), Signal::Traces), _exporter: exporter.clone() }
     }
 }
 

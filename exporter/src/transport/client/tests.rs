@@ -9,7 +9,7 @@ use spanwire_runtime::blocking::spawn_blocking;
 use spanwire_runtime::{Builder, driver};
 
 use super::*;
-use crate::model::Phase;
+use crate::model::{Phase, Signal};
 use crate::transport::endpoint::Scope;
 
 /// At least the threads of a runtime's blocking pool, where names are resolved.
@@ -40,7 +40,7 @@ fn with_client<F>(driver: driver::Choice, url: &str, script: F) -> Vec<Outcome>
 where
     F: AsyncFnOnce(&mut Client) -> Vec<Outcome> + Send + 'static,
 {
-    let endpoint = Endpoint::parse(url, Scope::Base, "test").unwrap();
+    let endpoint = Endpoint::parse(url, Scope::Base(Signal::Traces), "test").unwrap();
     let runtime = Builder::new().io(driver).build().unwrap();
     let task = runtime.spawn_pinned(move || async move {
         let mut client = Client::new(endpoint, &[], BODY_BYTES_MAX);
