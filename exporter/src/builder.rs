@@ -13,6 +13,7 @@ use spanwire_runtime::pipe;
 
 use crate::batch;
 use crate::diagnostics::{Diagnostic, Diagnostics, Handler, Kind};
+use crate::encode::limits;
 use crate::env::{self, Given, GivenEndpoint, GivenHeader};
 use crate::error::BuildError;
 use crate::exporter::Exporter;
@@ -21,6 +22,8 @@ use crate::pipeline::assemble::{self, LineSettings, Settings};
 use crate::retry;
 use crate::transport::endpoint::{Endpoint, Scope, redacted};
 use crate::transport::http1::RequestHead;
+
+mod attributes;
 
 /// Sets up an [`Exporter`].
 ///
@@ -68,6 +71,7 @@ pub struct Builder {
     thread_name: String,
     workers: usize,
     on_diagnostic: Option<Handler>,
+    limits: limits::Given,
     lookup: Lookup,
 }
 
@@ -93,6 +97,7 @@ impl Builder {
             thread_name: THREAD_NAME.to_owned(),
             workers: WORKERS,
             on_diagnostic: None,
+            limits: limits::Given::default(),
             lookup: Box::new(|name| std::env::var_os(name)),
         }
     }
@@ -319,6 +324,7 @@ impl Builder {
             workers: self.workers,
             on_thread_start,
             diagnostics,
+            limits: self.limits.or(&given.limits).resolve(),
         })
     }
 

@@ -17,7 +17,9 @@
 //!
 //! Of the SDK's batch processors: `OTEL_BSP_SCHEDULE_DELAY` (milliseconds) and
 //! `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` (records) apply to traces when set, and those of `OTEL_BLRP_`
-//! to logs. `SPANWIRE_IO` is handed on as it is.
+//! to logs. Attributes are cut by `OTEL_ATTRIBUTE_COUNT_LIMIT` and
+//! `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`; those with `SPAN_` or `LOGRECORD_` before `ATTRIBUTE` win
+//! over them, as do `OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT` and `OTEL_LINK_ATTRIBUTE_COUNT_LIMIT`. `SPANWIRE_IO` is handed on as it is.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -26,8 +28,11 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
+use crate::encode::limits;
 use crate::error::BuildError;
 use crate::model::{Compression, Protocol, Signal};
+
+mod attributes;
 
 /// What the environment says; `None` is nothing.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) signals: [OfSignal; Signal::ALL.len()],
     /// Which driver to use, not parsed yet.
     pub(crate) io: Option<String>,
+    /// How attributes are cut.
+    pub(crate) limits: limits::Given,
 }
 
 /// What the environment says of one signal, or of all.
@@ -118,6 +125,7 @@ pub(crate) fn read(
         settings.signals[signal.index()] = env.of_signal(&NAMES[signal.index()])?;
     }
     settings.io = env.value(IO);
+    settings.limits = attributes::limits(&mut env);
     env.warn_of_the_unused();
     Ok((settings, env.warnings))
 }

@@ -59,6 +59,7 @@ pub use spanwire_runtime::driver::Choice as Io;
 
 pub use self::builder::Builder;
 pub use self::diagnostics::{Diagnostic, Kind as DiagnosticKind};
+pub use self::encode::limits::Duplicates;
 pub use self::error::{BuildError, FlushError, ShutdownError};
 pub use self::exporter::{DROP_LIMIT, Exporter};
 pub use self::model::{Compression, Protocol, Signal};
@@ -98,6 +99,7 @@ pub mod internals {
         out: &mut spanwire_runtime::buf::Cursor<'_>,
         span: &opentelemetry_sdk::trace::SpanData,
     ) {
-        crate::ingest::otel_0_33::span_data::encode_span(out, span);
+        let limits = &crate::encode::limits::Limits::DEFAULT;
+        crate::ingest::otel_0_33::span_data::encode_span(out, span, limits);
     }
 }

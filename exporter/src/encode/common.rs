@@ -1,14 +1,24 @@
 //! What all signals share: attribute values, resources and scopes.
+//!
+//! A producer's values are walked where they are: its type implements [`Value`], which says to a
+//! [`Place`] what it is. [`Attributes`] writes the attributes of one record within its limits.
 
 use spanwire_runtime::buf::Cursor;
 
 use super::envelope::Frame;
+use super::limits::{AttributeLimits, Duplicates};
 use crate::wire::fields::{
-    any_value, array_value, instrumentation_scope, key_value, resource_records, scope_records,
+    any_value, array_value, instrumentation_scope, key_value, key_value_list, resource_records,
+    scope_records,
 };
 use crate::wire::write::{
-    Wire, field_len, key, message, put_len, put_str_unless_empty, put_varint, to_bytes, varint_len,
+    Wire, field_len, key, message, put_len, put_str_unless_empty, put_uint_unless_zero, put_varint,
+    to_bytes, varint_len,
 };
+
+mod names;
+
+use self::names::Names;
 
 /// A value without parts.
 ///
@@ -26,35 +36,188 @@ pub(crate) enum Scalar<'a> {
     Double(f64),
     /// `string_value`
     Str(&'a str),
+    /// `bytes_value`
+    Bytes(&'a [u8]),
 }
 
-/// Writes one attribute, where `field` is the key of the attributes in the message around it.
-#[inline(always)] // So that the compiler knows the kind of the value at each call.
-pub(crate) fn attribute(out: &mut Cursor<'_>, field: u8, name: &str, value: Scalar<'_>) {
-    attribute_name(out, field, name, field_len(value.len()));
-    value.put(out, VALUE);
+/// What can be written as an `AnyValue`.
+pub(crate) trait Value {
+    /// Calls one of the methods of `place`, once.
+    fn put(&self, place: Place<'_, '_>);
 }
 
-/// Writes one attribute whose value is an array.
-pub(crate) fn array_attribute<'a>(
-    out: &mut Cursor<'_>,
+/// Where one value goes: an attribute, an element of an array, the body of a log record.
+pub(crate) struct Place<'p, 'm> {
+    out: &'p mut Cursor<'m>,
+    /// The field of the value, or of the attribute if it has a name.
     field: u8,
-    name: &str,
-    values: impl Iterator<Item = Scalar<'a>> + Clone,
-) {
-    let array_len = values.clone().map(|value| field_len(value.len())).sum();
-    let value_len = field_len(array_len);
-    attribute_name(out, field, name, field_len(value_len));
-    put_len(out, VALUE, value_len);
-    put_len(out, ARRAY_VALUE, array_len);
-    values.for_each(|value| value.put(out, VALUES));
+    /// The name of an attribute.
+    name: Option<&'p str>,
+    bounds: Bounds,
+}
+
+/// What a value may still have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bounds {
+    /// Arrays and maps in each other, by the limit.
+    depth: u32,
+    /// Messages in each other, by what receivers decode.
+    messages: u32,
+    /// Characters of a string, bytes of a byte array; [`u32::MAX`] is any number.
+    len: u32,
+    /// What becomes of equal keys in a map.
+    duplicates: Duplicates,
+}
+
+/// Writes the attributes of one message, as if they were set one after another: equal keys are
+/// resolved, and what is beyond the limits is cut or dropped.
+///
+/// What it has written is its memory: it looks back at the bytes, so nothing else is kept of an
+/// attribute than a bit that says whether its key may have occurred.
+#[must_use = "`end` tells how many attributes were dropped"]
+pub(crate) struct Attributes<'l> {
+    limits: &'l AttributeLimits,
+    /// The field of the attributes in the message around them.
+    field: u8,
+    /// Those that are written.
+    count: u32,
+    dropped: u32,
+    names: Names,
+}
+
+impl<'p, 'm> Place<'p, 'm> {
+    /// The field `field` of a message, which is not an attribute. Of `limits` the depth applies,
+    /// and to what is in maps the rule of equal keys; its length applies as well, so give
+    /// `Limits::exempt` for a log record's body.
+    #[inline]
+    pub(crate) fn field(out: &'p mut Cursor<'m>, field: u8, limits: &AttributeLimits) -> Self {
+        Self { out, field, name: None, bounds: Bounds::of(limits) }
+    }
+
+    /// A value without parts.
+    #[inline(always)] // So that the compiler knows the kind of the value at each call.
+    pub(crate) fn scalar(self, value: Scalar<'_>) {
+        let value = value.cut(self.bounds.len);
+        if let Some(name) = self.name {
+            attribute_name(self.out, self.field, name, field_len(value.len()));
+            value.put(self.out, VALUE);
+        } else {
+            value.put(self.out, self.field);
+        }
+    }
+
+    /// An array.
+    #[inline]
+    pub(crate) fn list<V: Value>(self, values: impl IntoIterator<Item = V>) {
+        self.parts(ARRAY_VALUE, LIST_MESSAGES, |out, bounds| {
+            for value in values {
+                value.put(Place { out: &mut *out, field: VALUES, name: None, bounds });
+            }
+        });
+    }
+
+    /// A map.
+    #[inline]
+    pub(crate) fn map<K: AsRef<str>, V: Value>(self, entries: impl IntoIterator<Item = (K, V)>) {
+        self.parts(KVLIST_VALUE, MAP_MESSAGES, |out, bounds| {
+            let mut names = Names::new(out.len());
+            for (name, value) in entries {
+                if bounds.duplicates == Duplicates::LastWins {
+                    names.admit(out, name.as_ref());
+                }
+                let name = Some(name.as_ref());
+                value.put(Place { out: &mut *out, field: ENTRIES, name, bounds });
+            }
+        });
+    }
+
+    /// A value with parts, which are the message `member` of the oneof; an empty value if that
+    /// is too deep. `fill` writes them, each at most `messages` deeper than this value.
+    fn parts(self, member: u8, messages: u32, fill: impl FnOnce(&mut Cursor<'_>, Bounds)) {
+        let Some(bounds) = self.bounds.deeper(messages) else {
+            return self.scalar(Scalar::Empty);
+        };
+        let put = |out: &mut Cursor<'_>, field| {
+            message(out, field, PARTS_LEN, |out| {
+                message(out, member, PARTS_LEN, |out| fill(out, bounds));
+            });
+        };
+        let Some(name) = self.name else { return put(self.out, self.field) };
+        message(self.out, self.field, PARTS_LEN + name.len(), |out| {
+            put_str_unless_empty(out, NAME, name);
+            put(out, VALUE);
+        });
+    }
+}
+
+impl Bounds {
+    #[inline]
+    fn of(limits: &AttributeLimits) -> Self {
+        let len = limits.value_len_max.unwrap_or(u32::MAX);
+        let (depth, duplicates) = (limits.depth_max, limits.duplicates);
+        Self { depth, messages: MESSAGES_MAX, len, duplicates }
+    }
+
+    /// What the parts of a value may have that are `messages` deeper, if it may have parts.
+    fn deeper(self, messages: u32) -> Option<Self> {
+        let depth = self.depth.checked_sub(1)?;
+        let messages = self.messages.checked_sub(messages)?;
+        Some(Self { depth, messages, ..self })
+    }
+}
+
+impl<'l> Attributes<'l> {
+    /// Attributes under the key `field` of the message that is being written.
+    #[inline]
+    pub(crate) fn begin(out: &Cursor<'_>, field: u8, limits: &'l AttributeLimits) -> Self {
+        Self { limits, field, count: 0, dropped: 0, names: Names::new(out.len()) }
+    }
+
+    /// Writes one attribute, or counts it as dropped.
+    #[inline(always)] // See `Place::scalar`.
+    pub(crate) fn put(&mut self, out: &mut Cursor<'_>, name: &str, value: &(impl Value + ?Sized)) {
+        if self.limits.duplicates == Duplicates::LastWins && self.names.admit(out, name) {
+            self.count -= 1;
+        }
+        if self.count >= self.limits.count_max {
+            self.dropped = self.dropped.saturating_add(1);
+            return;
+        }
+        self.count += 1;
+        let bounds = Bounds::of(self.limits);
+        value.put(Place { out, field: self.field, name: Some(name), bounds });
+    }
+
+    /// How many were dropped because there were too many.
+    #[inline]
+    pub(crate) fn end(self) -> u32 {
+        self.dropped
+    }
+}
+
+impl Value for Scalar<'_> {
+    #[inline(always)]
+    fn put(&self, place: Place<'_, '_>) {
+        place.scalar(*self);
+    }
+}
+
+impl<V: Value + ?Sized> Value for &V {
+    #[inline(always)]
+    fn put(&self, place: Place<'_, '_>) {
+        (**self).put(place);
+    }
 }
 
 /// Encodes what a `ResourceSpans` says besides its spans. `attributes` writes the attributes
-/// under the key that it is given; it is called again if they need more room.
-pub(crate) fn resource(schema_url: &str, attributes: impl Fn(&mut Cursor<'_>, u8)) -> Frame {
+/// under the key that it is given, and says how many it dropped; it is called again if they need
+/// more room.
+pub(crate) fn resource(schema_url: &str, attributes: impl Fn(&mut Cursor<'_>, u8) -> u32) -> Frame {
     let head = to_bytes(ROOM, |out| {
-        message(out, RESOURCE, ROOM, |out| attributes(out, RESOURCE_ATTRIBUTES));
+        message(out, RESOURCE, ROOM, |out| {
+            let dropped = attributes(out, RESOURCE_ATTRIBUTES);
+            put_uint_unless_zero(out, RESOURCE_DROPPED_ATTRIBUTES, dropped.into());
+        });
     });
     let tail = to_bytes(ROOM, |out| put_str_unless_empty(out, RESOURCE_SCHEMA_URL, schema_url));
     Frame { head, tail }
@@ -65,13 +228,14 @@ pub(crate) fn scope(
     name: &str,
     version: &str,
     schema_url: &str,
-    attributes: impl Fn(&mut Cursor<'_>, u8),
+    attributes: impl Fn(&mut Cursor<'_>, u8) -> u32,
 ) -> Frame {
     let head = to_bytes(ROOM, |out| {
         message(out, SCOPE, ROOM, |out| {
             put_str_unless_empty(out, SCOPE_NAME, name);
             put_str_unless_empty(out, SCOPE_VERSION, version);
-            attributes(out, SCOPE_ATTRIBUTES);
+            let dropped = attributes(out, SCOPE_ATTRIBUTES);
+            put_uint_unless_zero(out, SCOPE_DROPPED_ATTRIBUTES, dropped.into());
         });
     });
     let tail = to_bytes(ROOM, |out| put_str_unless_empty(out, SCOPE_SCHEMA_URL, schema_url));
@@ -98,6 +262,16 @@ fn unusual_name(out: &mut Cursor<'_>, field: u8, name: &str, value_len: usize) {
 }
 
 impl Scalar<'_> {
+    /// The value with at most `len` characters, or bytes.
+    #[inline(always)]
+    fn cut(self, len: u32) -> Self {
+        match self {
+            Self::Str(text) if text.len() > len as usize => Self::Str(first_chars(text, len)),
+            Self::Bytes(bytes) if bytes.len() > len as usize => Self::Bytes(&bytes[..len as usize]),
+            _ => self,
+        }
+    }
+
     /// Bytes of the `AnyValue`, without its key and length.
     #[inline(always)]
     fn len(self) -> usize {
@@ -107,6 +281,7 @@ impl Scalar<'_> {
             Self::Int(value) => 1 + varint_len(value as u64),
             Self::Double(_) => 9,
             Self::Str(text) => field_len(text.len()),
+            Self::Bytes(bytes) => field_len(bytes.len()),
         }
     }
 
@@ -121,7 +296,8 @@ impl Scalar<'_> {
                 let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
                 out.put_array([key, 9, DOUBLE_VALUE, a, b, c, d, e, f, g, h]);
             }
-            Self::Str(text) => put_str(out, key, text),
+            Self::Str(text) => put_text(out, key, STRING_VALUE, text.as_bytes()),
+            Self::Bytes(bytes) => put_text(out, key, BYTES_VALUE, bytes),
         }
     }
 }
@@ -137,19 +313,40 @@ fn put_int(out: &mut Cursor<'_>, key: u8, value: u64) {
 }
 
 #[inline]
-fn put_str(out: &mut Cursor<'_>, key: u8, text: &str) {
+fn put_text(out: &mut Cursor<'_>, key: u8, member: u8, text: &[u8]) {
     let len = text.len();
     if len + 2 < 1 << 7 {
-        out.put_array([key, len as u8 + 2, STRING_VALUE, len as u8]);
+        out.put_array([key, len as u8 + 2, member, len as u8]);
     } else {
         put_len(out, key, field_len(len));
-        put_len(out, STRING_VALUE, len);
+        put_len(out, member, len);
     }
-    out.put_slice(text.as_bytes());
+    out.put_slice(text);
+}
+
+/// The first `count` characters of `text`: the specification counts characters, and half of one
+/// would not be UTF-8, for which receivers refuse the whole request (opentelemetry-cpp #2257).
+#[cold]
+fn first_chars(text: &str, count: u32) -> &str {
+    match text.char_indices().nth(count as usize) {
+        Some((end, _)) => &text[..end],
+        None => text,
+    }
 }
 
 /// Room for an ordinary resource or scope; larger ones are encoded again with more.
 const ROOM: usize = 1024;
+/// About the bytes of an array or map: most fit a one-byte length, others are moved.
+const PARTS_LEN: usize = 64;
+
+/// Messages that may stand in each other below a value. Decoders of protobuf (C++, upb, Java,
+/// prost) take 100 in a request and refuse all of it beyond; the values that stand deepest, the
+/// filtered attributes of exemplars, are the eighth.
+const MESSAGES_MAX: u32 = 100 - 8;
+/// `ArrayValue` and the element.
+const LIST_MESSAGES: u32 = 2;
+/// `KeyValueList`, `KeyValue` and the value.
+const MAP_MESSAGES: u32 = 3;
 
 const NAME: u8 = key(key_value::KEY, Wire::Len);
 const VALUE: u8 = key(key_value::VALUE, Wire::Len);
@@ -158,15 +355,22 @@ const BOOL_VALUE: u8 = key(any_value::BOOL_VALUE, Wire::Varint);
 const INT_VALUE: u8 = key(any_value::INT_VALUE, Wire::Varint);
 const DOUBLE_VALUE: u8 = key(any_value::DOUBLE_VALUE, Wire::Fixed64);
 const ARRAY_VALUE: u8 = key(any_value::ARRAY_VALUE, Wire::Len);
+const KVLIST_VALUE: u8 = key(any_value::KVLIST_VALUE, Wire::Len);
+const BYTES_VALUE: u8 = key(any_value::BYTES_VALUE, Wire::Len);
 const VALUES: u8 = key(array_value::VALUES, Wire::Len);
+const ENTRIES: u8 = key(key_value_list::VALUES, Wire::Len);
 const RESOURCE: u8 = key(resource_records::RESOURCE, Wire::Len);
 const RESOURCE_SCHEMA_URL: u8 = key(resource_records::SCHEMA_URL, Wire::Len);
 const RESOURCE_ATTRIBUTES: u8 = key(crate::wire::fields::resource::ATTRIBUTES, Wire::Len);
+const RESOURCE_DROPPED_ATTRIBUTES: u8 =
+    key(crate::wire::fields::resource::DROPPED_ATTRIBUTES_COUNT, Wire::Varint);
 const SCOPE: u8 = key(scope_records::SCOPE, Wire::Len);
 const SCOPE_SCHEMA_URL: u8 = key(scope_records::SCHEMA_URL, Wire::Len);
 const SCOPE_NAME: u8 = key(instrumentation_scope::NAME, Wire::Len);
 const SCOPE_VERSION: u8 = key(instrumentation_scope::VERSION, Wire::Len);
 const SCOPE_ATTRIBUTES: u8 = key(instrumentation_scope::ATTRIBUTES, Wire::Len);
+const SCOPE_DROPPED_ATTRIBUTES: u8 =
+    key(instrumentation_scope::DROPPED_ATTRIBUTES_COUNT, Wire::Varint);
 
 #[cfg(test)]
 mod tests {
@@ -176,13 +380,25 @@ mod tests {
     use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
     use prost::Message;
 
+    use super::super::limits::Limits;
+
+    struct Nothings;
+
+    impl Value for Nothings {
+        fn put(&self, place: Place<'_, '_>) {
+            place.list([Scalar::Empty; 2]);
+        }
+    }
+
     /// opentelemetry-dotnet #6149: an attribute without a value lost the field of the value, and
     /// receivers refused the batch.
     #[test]
     fn an_empty_value_is_an_empty_message_and_not_absent() {
         let frame = resource("", |out, field| {
-            attribute(out, field, "nothing", Scalar::Empty);
-            array_attribute(out, field, "nothings", [Scalar::Empty; 2].into_iter());
+            let mut attributes = Attributes::begin(out, field, &Limits::DEFAULT.exempt);
+            attributes.put(out, "nothing", &Scalar::Empty);
+            attributes.put(out, "nothings", &Nothings);
+            attributes.end()
         });
         let nothings = ArrayValue { values: vec![AnyValue::default(); 2] };
         let nothings = AnyValue { value: Some(any_value::Value::ArrayValue(nothings)) };

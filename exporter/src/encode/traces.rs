@@ -78,7 +78,7 @@ pub(crate) fn dropped_attributes(out: &mut Cursor<'_>, count: u32) {
 }
 
 /// Writes one event; `attributes` writes its attributes under [`EVENT_ATTRIBUTES`], in about
-/// `guess` bytes.
+/// `guess` bytes, and says how many it dropped besides those that were before.
 #[inline]
 pub(crate) fn event(
     out: &mut Cursor<'_>,
@@ -86,13 +86,13 @@ pub(crate) fn event(
     name: &str,
     dropped_attributes: u32,
     guess: usize,
-    attributes: impl FnOnce(&mut Cursor<'_>),
+    attributes: impl FnOnce(&mut Cursor<'_>) -> u32,
 ) {
     message(out, EVENT, guess + EVENT_LEN + name.len(), |out| {
         put_fixed64_unless_zero(out, EVENT_TIME, unix_nano);
         put_str_unless_empty(out, EVENT_NAME, name);
-        attributes(out);
-        put_uint_unless_zero(out, EVENT_DROPPED_ATTRIBUTES, dropped_attributes.into());
+        let dropped = attributes(out).saturating_add(dropped_attributes);
+        put_uint_unless_zero(out, EVENT_DROPPED_ATTRIBUTES, dropped.into());
     });
 }
 
@@ -103,19 +103,19 @@ pub(crate) fn dropped_events(out: &mut Cursor<'_>, count: u32) {
 }
 
 /// Writes one link; `attributes` writes its attributes under [`LINK_ATTRIBUTES`], in about
-/// `guess` bytes.
+/// `guess` bytes, and says how many it dropped besides those that were before.
 pub(crate) fn link(
     out: &mut Cursor<'_>,
     target: &Target<'_>,
     dropped_attributes: u32,
     guess: usize,
-    attributes: impl FnOnce(&mut Cursor<'_>),
+    attributes: impl FnOnce(&mut Cursor<'_>) -> u32,
 ) {
     message(out, LINK, guess + LINK_LEN + target.trace_state.len(), |out| {
         out.put_array(ids(LINK_TRACE_ID, target.trace_id, LINK_SPAN_ID, target.span_id));
         put_str_unless_empty(out, LINK_TRACE_STATE, target.trace_state);
-        attributes(out);
-        put_uint_unless_zero(out, LINK_DROPPED_ATTRIBUTES, dropped_attributes.into());
+        let dropped = attributes(out).saturating_add(dropped_attributes);
+        put_uint_unless_zero(out, LINK_DROPPED_ATTRIBUTES, dropped.into());
         out.put_u8(LINK_FLAGS);
         out.put_array(flag_bits(target.trace_flags, target.is_remote).to_le_bytes());
     });

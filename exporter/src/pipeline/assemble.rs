@@ -12,6 +12,7 @@ use spanwire_runtime::{Builder as RuntimeBuilder, Origin, Runtime};
 
 use crate::batch::{self, Batcher};
 use crate::diagnostics::{Diagnostics, Kind};
+use crate::encode::limits::Limits;
 use crate::error::BuildError;
 use crate::model::Signal;
 use crate::pipeline::deliver::{Alive, Delivery};
@@ -40,6 +41,8 @@ pub(crate) struct Settings {
     /// Runs on the exporter's thread first; what it returns lives as long as the thread.
     pub(crate) on_thread_start: fn() -> Box<dyn Any>,
     pub(crate) diagnostics: Diagnostics,
+    /// How attributes are cut.
+    pub(crate) limits: Limits,
 }
 
 /// What may differ from signal to signal.
@@ -64,6 +67,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Runtime), BuildE
         lines: Signal::ALL.map(|signal| Line::new(pipes[signal.index()].0.clone())),
         registry: Registry::default(),
         diagnostics: settings.diagnostics.clone(),
+        limits: settings.limits,
         driver: runtime.driver().into(),
         thread,
         origin: Origin::here(),

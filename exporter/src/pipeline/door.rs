@@ -9,6 +9,7 @@ use spanwire_runtime::buf::Cursor;
 use spanwire_runtime::pipe::Tag;
 
 use crate::encode::envelope::Frame;
+use crate::encode::limits::Limits;
 use crate::error::FlushError;
 use crate::model::Signal;
 use crate::pipeline::flush::Told;
@@ -46,6 +47,12 @@ impl Door {
 
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// How attributes are cut.
+    #[inline]
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.shared.limits
     }
 
     /// Sets the resource of the records to come.

@@ -10,6 +10,7 @@ use spanwire_runtime::Origin;
 use spanwire_runtime::driver;
 
 use crate::diagnostics::Diagnostics;
+use crate::encode::limits::Limits;
 use crate::error::{FlushError, ShutdownError};
 use crate::model::Signal;
 use crate::pipeline::command::Command;
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) lines: [Line; Signal::ALL.len()],
     pub(crate) registry: Registry,
     pub(crate) diagnostics: Diagnostics,
+    /// How the doors cut attributes.
+    pub(crate) limits: Limits,
     pub(crate) driver: DriverReport,
     /// The exporter's thread.
     pub(crate) thread: ThreadId,

@@ -1,31 +1,25 @@
 //! Attributes of opentelemetry 0.33.
 
-use opentelemetry::{Array, Key, KeyValue, StringValue, Value};
+use opentelemetry::{Array, KeyValue, StringValue, Value};
 use spanwire_runtime::buf::Cursor;
 
-use crate::encode::common::{Scalar, array_attribute, attribute};
+use crate::encode::common::{self, Attributes, Place, Scalar};
+use crate::encode::limits::AttributeLimits;
 
-/// Writes all attributes under the key `field` of the message around them.
+/// Writes all attributes under the key `field` of the message around them. How many of them were
+/// dropped.
 #[inline]
-pub(crate) fn put_attributes(out: &mut Cursor<'_>, field: u8, attributes: &[KeyValue]) {
+pub(crate) fn put_attributes(
+    out: &mut Cursor<'_>,
+    field: u8,
+    attributes: &[KeyValue],
+    limits: &AttributeLimits,
+) -> u32 {
+    let mut written = Attributes::begin(out, field, limits);
     for KeyValue { key, value, .. } in attributes {
-        put_attribute(out, field, key, value);
+        written.put(out, key.as_str(), value);
     }
-}
-
-/// Writes one attribute.
-#[inline]
-pub(crate) fn put_attribute(out: &mut Cursor<'_>, field: u8, key: &Key, value: &Value) {
-    let key = key.as_str();
-    match value {
-        Value::String(text) => attribute(out, field, key, Scalar::Str(text.as_str())),
-        Value::I64(value) => attribute(out, field, key, Scalar::Int(*value)),
-        Value::Bool(value) => attribute(out, field, key, Scalar::Bool(*value)),
-        Value::F64(value) => attribute(out, field, key, Scalar::Double(*value)),
-        Value::Array(array) => put_array(out, field, key, array),
-        // A kind that a later patch release adds.
-        _ => attribute(out, field, key, Scalar::Empty),
-    }
+    written.end()
 }
 
 /// About how many bytes some attributes take: spares most messages a move. Strings are not
@@ -35,20 +29,29 @@ pub(crate) fn guess_len(attributes: &[KeyValue]) -> usize {
     attributes.len() * TYPICAL_LEN
 }
 
-fn put_array(out: &mut Cursor<'_>, field: u8, key: &str, array: &Array) {
+impl common::Value for Value {
+    #[inline(always)] // Each arm is the only one that the compiler sees of `Place::scalar`.
+    fn put(&self, place: Place<'_, '_>) {
+        match self {
+            Self::String(text) => place.scalar(Scalar::Str(text.as_str())),
+            Self::I64(value) => place.scalar(Scalar::Int(*value)),
+            Self::Bool(value) => place.scalar(Scalar::Bool(*value)),
+            Self::F64(value) => place.scalar(Scalar::Double(*value)),
+            Self::Array(array) => put_array(place, array),
+            // A kind that a later patch release adds.
+            _ => place.scalar(Scalar::Empty),
+        }
+    }
+}
+
+fn put_array(place: Place<'_, '_>, array: &Array) {
     match array {
-        Array::Bool(values) => {
-            array_attribute(out, field, key, values.iter().copied().map(Scalar::Bool))
-        }
-        Array::I64(values) => {
-            array_attribute(out, field, key, values.iter().copied().map(Scalar::Int))
-        }
-        Array::F64(values) => {
-            array_attribute(out, field, key, values.iter().copied().map(Scalar::Double))
-        }
-        Array::String(values) => array_attribute(out, field, key, values.iter().map(text)),
+        Array::Bool(values) => place.list(values.iter().copied().map(Scalar::Bool)),
+        Array::I64(values) => place.list(values.iter().copied().map(Scalar::Int)),
+        Array::F64(values) => place.list(values.iter().copied().map(Scalar::Double)),
+        Array::String(values) => place.list(values.iter().map(text)),
         // A kind that a later patch release adds.
-        _ => attribute(out, field, key, Scalar::Empty),
+        _ => place.scalar(Scalar::Empty),
     }
 }
 

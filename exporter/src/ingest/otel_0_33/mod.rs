@@ -12,6 +12,8 @@ pub(crate) mod span_data;
 #[cfg(test)]
 mod arbitrary;
 #[cfg(test)]
+mod naive;
+#[cfg(test)]
 mod tests;
 
 /// Puts this thread into the suppressed telemetry scope until the guard is dropped, so that what

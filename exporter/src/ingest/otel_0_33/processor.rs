@@ -60,7 +60,7 @@ impl opentelemetry_sdk::trace::SpanProcessor for SpanProcessor {
     fn on_end(&self, span: SpanData) {
         if span.span_context.is_sampled() && self.door.admits() {
             let tag = scopes::tag(&self.door, &span.instrumentation_scope);
-            self.door.append(tag, |out| encode_span(out, &span));
+            self.door.append(tag, |out| encode_span(out, &span, self.door.limits()));
         }
     }
 
@@ -77,7 +77,7 @@ impl opentelemetry_sdk::trace::SpanProcessor for SpanProcessor {
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        self.door.set_resource(encode_resource(resource));
+        self.door.set_resource(encode_resource(resource, self.door.limits()));
     }
 }
 

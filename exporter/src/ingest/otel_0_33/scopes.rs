@@ -21,7 +21,7 @@ pub(crate) fn tag(door: &Door, scope: &InstrumentationScope) -> Option<Tag> {
 /// from another logging library has one scope for all targets of a program.
 #[inline]
 pub(crate) fn named_tag(door: &Door, scope: &InstrumentationScope, name: &str) -> Option<Tag> {
-    let look_up = || door.tag(encode_named_scope(scope, name));
+    let look_up = || door.tag(encode_named_scope(scope, name, door.limits()));
     let known = SCOPES.try_with(|scopes| {
         // It is borrowed if an allocator ends spans; gone if the thread ends its last ones.
         let mut scopes = scopes.try_borrow_mut().ok()?;

@@ -8,20 +8,21 @@ use opentelemetry_sdk::trace::SpanData;
 use spanwire_runtime::buf::Cursor;
 
 use super::attributes::{guess_len, put_attributes};
+use crate::encode::limits::{AttributeLimits, Limits};
 use crate::encode::traces;
 use crate::wire::fields::span_kind;
 
 /// Writes a span as one record: `12 <length> Span`, complete but for its scope.
 ///
 /// If it does not fit, the cursor is overflowed and what it holds is of no use.
-pub(crate) fn encode_span(out: &mut Cursor<'_>, span: &SpanData) {
+pub(crate) fn encode_span(out: &mut Cursor<'_>, span: &SpanData, limits: &Limits) {
     traces::span(out, guess_span_len(span), |out| {
         put_head(out, span);
-        put_attributes(out, traces::ATTRIBUTES, &span.attributes);
-        traces::dropped_attributes(out, span.dropped_attributes_count);
-        span.events.events.iter().for_each(|event| put_event(out, event));
+        let dropped = put_attributes(out, traces::ATTRIBUTES, &span.attributes, &limits.span);
+        traces::dropped_attributes(out, dropped.saturating_add(span.dropped_attributes_count));
+        span.events.events.iter().for_each(|event| put_event(out, event, &limits.event));
         traces::dropped_events(out, span.events.dropped_count);
-        span.links.links.iter().for_each(|link| put_link(out, link));
+        span.links.links.iter().for_each(|link| put_link(out, link, &limits.link));
         traces::dropped_links(out, span.links.dropped_count);
         put_status(out, &span.status);
         traces::flags(out, span.span_context.trace_flags().to_u8(), span.parent_span_is_remote);
@@ -43,15 +44,15 @@ fn put_head(out: &mut Cursor<'_>, span: &SpanData) {
     traces::head(out, &head);
 }
 
-fn put_event(out: &mut Cursor<'_>, event: &Event) {
+fn put_event(out: &mut Cursor<'_>, event: &Event, limits: &AttributeLimits) {
     let time = unix_nano(event.timestamp);
     let guess = guess_len(&event.attributes);
     traces::event(out, time, &event.name, event.dropped_attributes_count, guess, |out| {
-        put_attributes(out, traces::EVENT_ATTRIBUTES, &event.attributes);
+        put_attributes(out, traces::EVENT_ATTRIBUTES, &event.attributes, limits)
     });
 }
 
-fn put_link(out: &mut Cursor<'_>, link: &Link) {
+fn put_link(out: &mut Cursor<'_>, link: &Link, limits: &AttributeLimits) {
     let context = &link.span_context;
     let target = traces::Target {
         trace_id: context.trace_id().to_bytes(),
@@ -62,7 +63,7 @@ fn put_link(out: &mut Cursor<'_>, link: &Link) {
     };
     let guess = guess_len(&link.attributes);
     traces::link(out, &target, link.dropped_attributes_count, guess, |out| {
-        put_attributes(out, traces::LINK_ATTRIBUTES, &link.attributes);
+        put_attributes(out, traces::LINK_ATTRIBUTES, &link.attributes, limits)
     });
 }
 
