@@ -8,10 +8,9 @@
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use spanwire_bench::compare::runtime::{
-    echo::Servers,
-    peer::Peer,
-    row::{Row, Unit},
+use spanwire_bench::compare::{
+    lines::{Peer as _, Unit},
+    runtime::{echo::Servers, peer::Peer, row::Row},
     samples::{Extent, Samples},
 };
 

@@ -6,10 +6,10 @@ use spanwire_bench::{
     cli::{Cli, Command},
     compare::{
         self, Row,
+        lines::{Table, Unit},
         runtime::{
             peer::Peer,
-            row::{Group, Row as RuntimeRow, Unit},
-            table::Table,
+            row::{Group, Row as RuntimeRow},
         },
         table::{Figure, Line, ratios},
     },

@@ -16,9 +16,13 @@ pub use child::{ChildOptions, Row, run as run_child};
 pub use export::{Comparison, Mode, Options, run};
 
 pub mod child;
+mod children;
 mod export;
+pub mod lines;
 mod program;
+pub mod rows;
 pub mod runtime;
+pub mod samples;
 pub mod table;
 mod versions;
 

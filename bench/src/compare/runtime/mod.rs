@@ -11,21 +11,20 @@
 //! [`outside`]) against a small seam ([`seam`]) that each peer fills in ([`peer`]). What is not
 //! measured: fairness, tails other than the wake-up's, more than two processors.
 
-use std::{
-    fmt,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fmt, path::Path};
 
 use serde_json::{Value, json};
 
 use self::{
     echo::Servers,
     peer::{CANNOT_OPEN, Peer},
-    row::{Row, Unit},
-    table::Table,
+    row::Row,
 };
-use super::{Allocator, program, versions};
+use super::{
+    Allocator, children,
+    lines::{self, Peer as _, Table, Unit},
+    program, samples, versions,
+};
 use crate::{measure, subject::NEEDS_RIVALS};
 
 pub use child::{ChildOptions, run as run_child};
@@ -36,10 +35,8 @@ pub mod io;
 pub mod outside;
 pub mod peer;
 pub mod row;
-pub mod samples;
 pub mod seam;
 mod strace;
-pub mod table;
 pub mod tasks;
 
 /// The options of `spanwire compare runtime`.
@@ -76,7 +73,7 @@ pub struct Options {
 pub struct Comparison {
     options: Options,
     /// The figures.
-    pub table: Table,
+    pub table: Table<Peer>,
     /// Peers that cannot run here, each with its reason.
     pub skipped: Vec<(Peer, String)>,
     /// What else a reader must know.
@@ -107,7 +104,7 @@ pub fn run(options: &Options) -> Result<Comparison, String> {
             let figures = bench.cell(row, peer)?;
             let text = figures.iter().map(|figure| format!("{figure:.1}")).collect::<Vec<_>>();
             let (text, unit) = (text.join(" "), row.unit());
-            eprintln!("run {} of {}  {row:<24} {peer:<17} {text} {unit}", round + 1, options.runs);
+            children::report(round, options.runs, row, peer, &format!("{text} {unit}"));
             comparison.add(row, peer, &figures);
         }
     }
@@ -150,13 +147,8 @@ impl Bench<'_> {
         let budget = self.options.budget_ms.to_string();
         let output = self.child(&self.arguments(row, peer, &["--budget-ms", &budget]));
         let output = output.map_err(|error| format!("{peer}, {row} failed: {error}"))?;
-        let figures: Vec<f64> = serde_json::from_str(output.lines().last().unwrap_or_default())
-            .map_err(|error| format!("{peer}, {row}: no figures ({error}): {output:?}"))?;
-        if figures.len() == row.figures().len() {
-            Ok(figures)
-        } else {
-            Err(format!("{peer}, {row}: {} figures: {output:?}", figures.len()))
-        }
+        children::figures(&output, row.figures().len())
+            .map_err(|error| format!("{peer}, {row}: {error}"))
     }
 
     /// Of the echo row, once: the counts hardly vary. Two runs of different length, so that what
@@ -197,17 +189,7 @@ impl Bench<'_> {
 
     /// Runs a child to its end; what it wrote to stdout.
     fn child(&self, arguments: &[String]) -> Result<String, String> {
-        let output = Command::new(self.program)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| format!("cannot start {}: {error}", self.program.display()))?;
-        let text = String::from_utf8_lossy(&output.stderr);
-        if !output.status.success() {
-            let text = text.trim().trim_start_matches("spanwire: ");
-            return Err(if text.is_empty() { output.status.to_string() } else { text.to_owned() });
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        children::output(self.program, arguments)
     }
 }
 

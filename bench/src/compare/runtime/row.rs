@@ -5,6 +5,7 @@ use std::fmt;
 use clap::ValueEnum;
 
 use super::peer::Peer;
+use crate::compare::lines::Unit;
 
 /// What is measured.
 ///
@@ -86,17 +87,6 @@ pub enum Group {
     Outside,
 }
 
-/// What a figure counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Nanoseconds.
-    Ns,
-    /// Bytes.
-    Bytes,
-    /// System calls.
-    Calls,
-}
-
 impl Row {
     /// All rows, in the order of the table.
     pub fn all() -> Vec<Self> {
@@ -158,15 +148,5 @@ impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.to_possible_value().expect("no variant is hidden");
         f.pad(value.get_name())
-    }
-}
-
-impl fmt::Display for Unit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Ns => "ns",
-            Self::Bytes => "bytes",
-            Self::Calls => "calls",
-        })
     }
 }

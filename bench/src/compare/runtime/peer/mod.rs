@@ -4,7 +4,11 @@ use std::{fmt, net::SocketAddr};
 
 use clap::ValueEnum;
 
-use super::{row::Row, samples::Samples};
+use super::{
+    lines::{self, Peer as _},
+    row::Row,
+    samples::Samples,
+};
 #[cfg(not(feature = "rivals"))]
 use crate::subject::NEEDS_RIVALS;
 
@@ -52,11 +56,6 @@ impl Peer {
         all.filter(|peer| cfg!(feature = "rivals") || peer.is_ours()).collect()
     }
 
-    /// Whether it is spanwire.
-    pub fn is_ours(self) -> bool {
-        self <= Self::Spanwire2Epoll
-    }
-
     /// Whether its tasks can stay on a worker for good, by a call that asks for that.
     pub fn can_pin(self) -> bool {
         self.is_ours() || !self.can_share()
@@ -96,6 +95,12 @@ impl Peer {
             #[cfg(not(feature = "rivals"))]
             _ => Err(NEEDS_RIVALS.to_owned()),
         }
+    }
+}
+
+impl lines::Peer for Peer {
+    fn is_ours(self) -> bool {
+        self <= Self::Spanwire2Epoll
     }
 }
 

@@ -1,26 +1,45 @@
-//! From runs to medians, spreads and ratios.
+//! From runs of benches by peers to medians, spreads and ratios.
 
 use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use super::{peer::Peer, row::Unit};
-use crate::{compare::table::Figure, report::rounded};
+use super::table::Figure;
+use crate::report::rounded;
+
+/// Who takes part; the order is that of the columns.
+pub trait Peer: Copy + Ord + fmt::Display {
+    /// Whether it is spanwire.
+    fn is_ours(self) -> bool;
+}
+
+/// What a figure counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Nanoseconds.
+    Ns,
+    /// Bytes.
+    Bytes,
+    /// System calls.
+    Calls,
+    /// Memory allocations.
+    Allocations,
+}
 
 /// All runs of one bench by one peer.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct Line<P> {
     /// What was measured.
     pub bench: String,
     /// Whose runs.
-    pub peer: Peer,
+    pub peer: P,
     /// What the figures count.
     pub unit: Unit,
     /// The runs in the order they were made.
     pub runs: Vec<f64>,
 }
 
-impl Line {
+impl<P: Peer> Line<P> {
     /// Median and extremes.
     pub fn figure(&self) -> Figure {
         Figure::of(self.runs.iter().copied())
@@ -41,12 +60,18 @@ impl Line {
 }
 
 /// The lines of all peers for each bench, in the order of their first line.
-#[derive(Clone, Debug, Default)]
-pub struct Table(pub Vec<Line>);
+#[derive(Clone, Debug)]
+pub struct Table<P>(pub Vec<Line<P>>);
 
-impl Table {
+impl<P> Default for Table<P> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<P: Peer> Table<P> {
     /// Adds a run.
-    pub fn add(&mut self, bench: &str, peer: Peer, unit: Unit, value: f64) {
+    pub fn add(&mut self, bench: &str, peer: P, unit: Unit, value: f64) {
         let line = self.0.iter_mut().find(|line| line.bench == bench && line.peer == peer);
         match line {
             Some(line) => line.runs.push(value),
@@ -58,7 +83,7 @@ impl Table {
 
     /// Sorts by the position of bench and peer in these lists, as runs came in random order.
     pub fn sort(&mut self, benches: &[String]) {
-        let place = |line: &Line| benches.iter().position(|bench| *bench == line.bench);
+        let place = |line: &Line<P>| benches.iter().position(|bench| *bench == line.bench);
         self.0.sort_by_key(|line| (place(line), line.peer));
     }
 
@@ -82,7 +107,7 @@ impl Table {
     }
 
     /// Not with a median of nothing, which no number of times is less than.
-    fn ratios_of(&self, ours: &Line) -> Map<String, Value> {
+    fn ratios_of(&self, ours: &Line<P>) -> Map<String, Value> {
         let least = ours.figure().median;
         let rivals = self.0.iter().filter(|line| line.bench == ours.bench && !line.peer.is_ours());
         let rivals = rivals.map(|line| (line.peer.to_string(), line.figure().median));
@@ -90,8 +115,14 @@ impl Table {
         rivals.map(|(rival, median)| (rival, json!(rounded(median / least, 100.0)))).collect()
     }
 
-    fn peers(&self) -> Vec<Peer> {
-        let mut peers: Vec<Peer> = self.0.iter().map(|line| line.peer).collect();
+    /// The median of a bench by the peer of that name, in the unit of the bench.
+    pub fn median(&self, bench: &str, peer: &str) -> Option<f64> {
+        let line = self.0.iter().find(|line| line.bench == bench && line.peer.to_string() == peer);
+        line.map(|line| line.figure().median)
+    }
+
+    fn peers(&self) -> Vec<P> {
+        let mut peers: Vec<P> = self.0.iter().map(|line| line.peer).collect();
         peers.sort();
         peers.dedup();
         peers
@@ -104,27 +135,27 @@ impl Table {
         benches
     }
 
-    fn cell(&self, bench: &str, peer: Peer) -> String {
+    fn cell(&self, bench: &str, peer: P) -> String {
         let line = self.0.iter().find(|line| line.bench == bench && line.peer == peer);
         line.map_or_else(|| "-".to_owned(), |line| short(line.figure().median))
     }
 }
 
-impl fmt::Display for Table {
+impl<P: Peer> fmt::Display for Table<P> {
     /// A line a bench, a column a peer: medians. Then the ratios.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let peers = self.peers();
-        write!(f, "{:<26} {:<5}", "bench", "unit")?;
+        write!(f, "{:<26} {:<11}", "bench", "unit")?;
         peers.iter().try_for_each(|peer| write!(f, " {:>16}", peer.to_string()))?;
         for (bench, unit) in self.benches() {
-            write!(f, "\n{bench:<26} {unit:<5}")?;
+            write!(f, "\n{bench:<26} {unit:<11}")?;
             peers.iter().try_for_each(|&peer| write!(f, " {:>16}", self.cell(bench, peer)))?;
         }
         self.write_ratios(f)
     }
 }
 
-impl Table {
+impl<P: Peer> Table<P> {
     fn write_ratios(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ratios = self.ratios();
         if ratios.as_object().is_none_or(Map::is_empty) {
@@ -144,8 +175,19 @@ impl Table {
     }
 }
 
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ns => "ns",
+            Self::Bytes => "bytes",
+            Self::Calls => "calls",
+            Self::Allocations => "allocations",
+        })
+    }
+}
+
 /// A tenth is enough below a hundred.
-fn digits(value: f64) -> f64 {
+pub(super) fn digits(value: f64) -> f64 {
     rounded(value, if value < 100.0 { 10.0 } else { 1.0 })
 }
 
