@@ -12,8 +12,11 @@
 //!
 //! Age is the caller's: it knows how long the pipe, where records wait too, was left alone.
 
+mod weigh;
+
 use bytes::Bytes;
 
+pub(crate) use self::weigh::{Weigh, weigher};
 use crate::wire::read::Records;
 
 /// When batches are cut. Plain data; each field says what it costs.
@@ -42,9 +45,9 @@ pub(crate) struct Item {
     pub(crate) resource: u32,
     /// Which scope within the request.
     pub(crate) scope: u32,
-    /// How many records `bytes` holds.
+    /// How many records `bytes` holds; of metrics, data points.
     pub(crate) records: u64,
-    /// The records: `12 <varint length> <bytes>` each, field 2 of `ScopeSpans`.
+    /// The records: `12 <varint length> <bytes>` each, field 2 of `ScopeSpans` and its siblings.
     pub(crate) bytes: Bytes,
     /// Encoded size of the resource (head and tail), for the estimate of the request.
     pub(crate) resource_bytes: usize,
@@ -81,16 +84,59 @@ pub(crate) struct Oversize {
 #[derive(Debug)]
 pub(crate) struct Batcher {
     limits: Limits,
+    weigh: Weigh,
     /// At most [`OPEN_MAX`] batches, one a resource, the one last added to at the end; none is
     /// empty.
     open: Vec<Batch>,
 }
 
 impl Batcher {
-    /// An empty batcher. A record limit of 0 counts as 1.
-    pub(crate) fn new(mut limits: Limits) -> Self {
+    /// An empty batcher of records that count for what `weigh` says. A record limit of 0 counts
+    /// as 1.
+    pub(crate) fn new(mut limits: Limits, weigh: Weigh) -> Self {
         limits.records_max = limits.records_max.map(|records| records.max(1));
-        Self { limits, open: Vec::new() }
+        Self { limits, weigh, open: Vec::new() }
+    }
+
+    /// Cuts `items`, which hold `records` records together and need not say how many each, by
+    /// the same limits but apart from all others.
+    pub(crate) fn cut_apart(
+        &self,
+        mut items: Vec<Item>,
+        records: u64,
+        due: &mut Vec<Batch>,
+    ) -> Oversize {
+        if !self.is_one_request(&items, records) {
+            items.iter_mut().for_each(|item| item.records = self.count(&item.bytes));
+        } else if let Some((first, others)) = items.split_first_mut() {
+            // It will not be cut, so it does not matter where the records are.
+            first.records = records;
+            others.iter_mut().for_each(|item| item.records = 0);
+        }
+        let mut apart = Self { open: Vec::new(), ..*self };
+        let (mut oversize, before) = (Oversize::default(), due.len());
+        for item in items {
+            let left_out = apart.push(item, due);
+            oversize.records += left_out.records;
+            oversize.bytes += left_out.bytes;
+        }
+        apart.cut_all(due);
+        reconcile(&mut due[before..], &mut oversize, records);
+        oversize
+    }
+
+    /// Whether `items` are below all limits together.
+    fn is_one_request(&self, items: &[Item], records: u64) -> bool {
+        let bytes = items.iter().fold(CONTAINER_BYTES_MAX, |sum, item| {
+            let parts = [item.bytes.len(), item.scope_bytes, item.resource_bytes];
+            parts.into_iter().fold(sum, usize::saturating_add).saturating_add(CONTAINER_BYTES_MAX)
+        });
+        bytes < self.limits.target_bytes.min(self.limits.request_bytes_max)
+            && self.limits.records_max.is_none_or(|max| records < max)
+    }
+
+    fn count(&self, run: &[u8]) -> u64 {
+        Records::new(run).map_while(Result::ok).map(self.weigh).sum()
     }
 
     /// Adds a run; what became due is appended to `due`.
@@ -102,7 +148,7 @@ impl Batcher {
             let (fitting, remainder) = self.fit(&batch, rest);
             rest = remainder;
             if fitting.bytes.is_empty() && batch.groups.is_empty() {
-                drop_first(&mut rest, &mut oversize);
+                drop_first(&mut rest, &mut oversize, self.weigh);
                 continue;
             }
             let is_full = !rest.bytes.is_empty();
@@ -176,17 +222,35 @@ impl Batcher {
         let overhead = group_overhead(batch, &item);
         let used = batch.request_bytes.saturating_add(overhead);
         let bytes_room = self.limits.request_bytes_max.saturating_sub(used);
-        let records_room = self.limits.records_max.map_or(u64::MAX, |max| max - batch.records);
+        let records_max = self.limits.records_max.unwrap_or(u64::MAX);
+        let records_room = records_max.saturating_sub(batch.records);
         if item.bytes.len() <= bytes_room && item.records <= records_room {
             let rest = Item { records: 0, bytes: Bytes::new(), ..item };
             return (item, rest);
         }
-        let prefix = prefix_that_fits(&item.bytes, bytes_room, records_room);
+        let is_first = batch.groups.is_empty();
+        let prefix = prefix_that_fits(&item.bytes, bytes_room, records_room, self.weigh, is_first);
         debug_assert!(prefix.is_some(), "a run does not consist of whole records");
         let (bytes, records) = prefix.unwrap_or((item.bytes.len(), item.records));
         let fitting = Item { records, bytes: item.bytes.split_to(bytes), ..item };
         item.records = item.records.saturating_sub(records);
         (fitting, item)
+    }
+}
+
+/// Sees to it that the parts add up to `records`, also if who made the items has miscounted,
+/// which is a bug of ours: each record has to be counted once, by whatever name.
+fn reconcile(due: &mut [Batch], oversize: &mut Oversize, records: u64) {
+    oversize.records = oversize.records.min(records);
+    let mut left = records - oversize.records;
+    for batch in &mut *due {
+        batch.records = batch.records.min(left);
+        left -= batch.records;
+    }
+    debug_assert_eq!(left, 0, "miscounted by who made the items");
+    match due.last_mut() {
+        Some(last) => last.records += left,
+        None => oversize.records += left,
     }
 }
 
@@ -214,9 +278,9 @@ fn add(batch: &mut Batch, item: Item) {
 }
 
 /// Leaves the first record of `rest` out: it does not even fit into an empty request.
-fn drop_first(rest: &mut Item, oversize: &mut Oversize) {
+fn drop_first(rest: &mut Item, oversize: &mut Oversize, weigh: Weigh) {
     let (bytes, records) = match first_record(&rest.bytes) {
-        Some(bytes) => (bytes, 1),
+        Some(bytes) => (bytes, weigh(&rest.bytes[..bytes])),
         None => (rest.bytes.len(), rest.records),
     };
     let _ = rest.bytes.split_to(bytes);
@@ -226,15 +290,24 @@ fn drop_first(rest: &mut Item, oversize: &mut Oversize) {
 }
 
 /// The longest prefix of whole records of `run` within both limits, as (bytes, records);
-/// `None` if a record within the limits is malformed.
-fn prefix_that_fits(run: &[u8], bytes_max: usize, records_max: u64) -> Option<(usize, u64)> {
+/// `None` if a record within the limits is malformed. If the run is to be the first of its batch,
+/// one record is taken however much it counts for: it cannot be cut.
+fn prefix_that_fits(
+    run: &[u8],
+    bytes_max: usize,
+    records_max: u64,
+    weigh: Weigh,
+    is_first: bool,
+) -> Option<(usize, u64)> {
     let (mut bytes, mut records) = (0, 0);
     for record in Records::new(run) {
-        let next = bytes + record.ok()?.len();
-        if next > bytes_max || records == records_max {
+        let record = record.ok()?;
+        let (next, weight) = (bytes + record.len(), weigh(record));
+        let is_too_many = records + weight > records_max && !(is_first && bytes == 0);
+        if next > bytes_max || is_too_many {
             break;
         }
-        (bytes, records) = (next, records + 1);
+        (bytes, records) = (next, records + weight);
     }
     Some((bytes, records))
 }

@@ -342,6 +342,7 @@ impl Builder {
             endpoint: self.choose_endpoint(signal, given.endpoint)?,
             headers: self.merge_headers(given.headers)?,
             timeout: (!timeout.is_zero()).then_some(timeout),
+            submit_bytes_max: self.buffer_bytes,
             pipe: pipe_config(signal, self.buffer_bytes, batch.target_bytes),
             batch,
             age_max: self.age_max.or(given.schedule_delay).unwrap_or(AGE_MAX),

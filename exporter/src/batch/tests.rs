@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::Signal;
 
 /// One record whose content is `id`, padded with `pad` bytes.
 fn record(id: u32, pad: usize) -> Vec<u8> {
@@ -44,8 +45,13 @@ fn item(resource: u32, scope: u32, records: &[Vec<u8>]) -> Item {
     }
 }
 
+/// Of a run of spans that others stand before.
+fn prefix(run: &[u8], bytes_max: usize, records_max: u64) -> Option<(usize, u64)> {
+    prefix_that_fits(run, bytes_max, records_max, weigher(Signal::Traces), false)
+}
+
 fn batcher(limits: Limits) -> (Batcher, Vec<Batch>) {
-    (Batcher::new(limits), Vec::new())
+    (Batcher::new(limits, weigher(Signal::Traces)), Vec::new())
 }
 
 #[test]
@@ -119,7 +125,7 @@ fn batches_that_one_request_may_hold_are_merged_and_others_are_not() {
     assert_eq!(batch.groups.len(), 2);
     let full = batch.clone();
     let target_bytes = batch.request_bytes - 1;
-    batcher = Batcher::new(Limits { target_bytes, ..Limits::default() });
+    batcher = Batcher::new(Limits { target_bytes, ..Limits::default() }, weigher(Signal::Traces));
     assert!(batcher.merge(&mut batch, full).is_err());
 }
 
@@ -143,11 +149,11 @@ fn too_many_resources_cut_the_oldest_batch() {
 fn a_run_is_split_between_records_and_nowhere_else() {
     let run = [record(1, 0), record(2, 200), record(3, 0)].concat();
     let first = record(1, 0).len();
-    assert_eq!(prefix_that_fits(&run, run.len(), 9), Some((run.len(), 3)));
-    assert_eq!(prefix_that_fits(&run, run.len() - 1, 9), Some((first + record(2, 200).len(), 2)));
-    assert_eq!(prefix_that_fits(&run, run.len(), 1), Some((first, 1)));
-    assert_eq!(prefix_that_fits(&run, first - 1, 9), Some((0, 0)));
-    assert_eq!(prefix_that_fits(&run[..first + 1], run.len(), 9), None);
+    assert_eq!(prefix(&run, run.len(), 9), Some((run.len(), 3)));
+    assert_eq!(prefix(&run, run.len() - 1, 9), Some((first + record(2, 200).len(), 2)));
+    assert_eq!(prefix(&run, run.len(), 1), Some((first, 1)));
+    assert_eq!(prefix(&run, first - 1, 9), Some((0, 0)));
+    assert_eq!(prefix(&run[..first + 1], run.len(), 9), None);
 }
 
 fn all_ids(batch: &Batch) -> Vec<u32> {

@@ -18,7 +18,7 @@ use crate::model::Signal;
 use crate::pipeline::deliver::{Alive, Delivery};
 use crate::pipeline::flush::Told;
 use crate::pipeline::lane::{Destination, Lanes};
-use crate::pipeline::line::Line;
+use crate::pipeline::line::{Line, SubmitLimits};
 use crate::pipeline::registry::Registry;
 use crate::pipeline::shared::{End, Shared};
 use crate::retry;
@@ -56,6 +56,15 @@ pub(crate) struct LineSettings {
     /// How long records may wait for company.
     pub(crate) age_max: Duration,
     pub(crate) pipe: pipe::Config,
+    /// Bounds what is submitted past the pipe and under way.
+    pub(crate) submit_bytes_max: usize,
+}
+
+impl LineSettings {
+    fn line(&self, pipe: Pipe) -> Line {
+        let limits = SubmitLimits { bytes_max: self.submit_bytes_max, timeout: self.timeout };
+        Line::new(pipe, limits)
+    }
 }
 
 /// Starts the thread and, on it, the deliveries.
@@ -64,7 +73,8 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Runtime), BuildE
     let pipes = Signal::ALL
         .map(|signal| Pipe::new(settings.lines[signal.index()].pipe, runtime.doorbell()));
     let shared = Arc::new(Shared {
-        lines: Signal::ALL.map(|signal| Line::new(pipes[signal.index()].0.clone())),
+        lines: Signal::ALL
+            .map(|signal| settings.lines[signal.index()].line(pipes[signal.index()].0.clone())),
         registry: Registry::default(),
         diagnostics: settings.diagnostics.clone(),
         limits: settings.limits,
@@ -95,7 +105,8 @@ fn start_line(runtime: &Runtime, settings: &Settings, alive: Alive, drainer: Dra
             (0..lanes).map(|_| Client::new(line.endpoint.clone(), &line.headers, body_bytes_max));
         let destination = Destination::new(alive.shared(), alive.signal(), retry, line.timeout);
         let lanes = Lanes::new(destination, clients);
-        Delivery::new(alive, drainer, Batcher::new(line.batch), lanes, line.age_max).run()
+        let batcher = Batcher::new(line.batch, batch::weigher(alive.signal()));
+        Delivery::new(alive, drainer, batcher, lanes, line.age_max).run()
     };
     // Detached: the task tells of its end through `Shared`. The pipe rings this worker.
     drop(runtime.spawn_pinned_on(DELIVERY, make));

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::error::{FlushError, ShutdownError};
 use crate::pipeline::flush::Losses;
 use crate::pipeline::reply::Asked;
+use crate::pipeline::submission::Accepted;
 
 /// What a handle asks of the delivery of one signal.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(crate) enum Command {
     Flush { deadline: Option<Instant>, asked: Asked<Result<Losses, FlushError>> },
     /// The same, and then end.
     Shutdown { deadline: Option<Instant>, asked: Asked<Result<Losses, ShutdownError>> },
+    /// Deliver these records and say what became of them.
+    Submit(Accepted),
     /// Panic, to show what happens then.
     #[cfg(feature = "internals")]
     Panic,
@@ -32,8 +35,20 @@ struct Queue {
     /// How long the queue gets before commands without a caller are dropped.
     prune_at: usize,
     waker: Option<Waker>,
+    /// What submissions under way count for, those that wait here and those that are being
+    /// delivered.
+    submitted_bytes: usize,
     /// Nobody will take commands any more.
     closed: bool,
+}
+
+/// Why there is no room for a submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// Too much is under way.
+    Full,
+    /// Delivery has ended.
+    Closed,
 }
 
 impl Command {
@@ -63,6 +78,26 @@ impl Commands {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// Makes room for a submission of `bytes`, if there are then at most `most` under way.
+    pub(crate) fn reserve(&self, bytes: usize, most: usize) -> Result<(), NoRoom> {
+        let mut queue = self.lock();
+        let sum = queue.submitted_bytes.saturating_add(bytes);
+        if queue.closed {
+            return Err(NoRoom::Closed);
+        }
+        if sum > most {
+            return Err(NoRoom::Full);
+        }
+        queue.submitted_bytes = sum;
+        Ok(())
+    }
+
+    /// A submission of `bytes` is no longer under way.
+    pub(crate) fn release(&self, bytes: usize) {
+        let mut queue = self.lock();
+        queue.submitted_bytes = queue.submitted_bytes.saturating_sub(bytes);
     }
 
     /// The next command, if there is one.

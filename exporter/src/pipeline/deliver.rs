@@ -36,6 +36,7 @@ use crate::pipeline::ledger::{Fate, Life};
 use crate::pipeline::line::Line;
 use crate::pipeline::reply::Asked;
 use crate::pipeline::shared::Shared;
+use crate::pipeline::submission::{Accepted, Owner, Submissions};
 
 /// Everything the task owns. It lives on the exporter's thread.
 pub(crate) struct Delivery {
@@ -44,9 +45,10 @@ pub(crate) struct Delivery {
     drainer: Drainer,
     batcher: Batcher,
     /// Batches that wait for a lane, oldest first. Bounded by the pipe's pool: each leases chunks.
-    ready: VecDeque<(u64, Batch)>,
+    ready: VecDeque<Ready>,
     lanes: Lanes,
     tickets: Tickets,
+    submissions: Submissions,
     /// Fetched and not yet obeyed; empty between events.
     asked: VecDeque<Command>,
     flushes: Flushes<Asked<Result<Losses, FlushError>>>,
@@ -61,6 +63,14 @@ pub(crate) struct Delivery {
     runs: Vec<Run>,
     /// Reused by every cut.
     due: Vec<Batch>,
+}
+
+/// A batch that waits for a lane.
+struct Ready {
+    ticket: u64,
+    batch: Batch,
+    /// Whose submission it is; none if it came out of the pipe.
+    owner: Option<Owner>,
 }
 
 /// What is being waited for.
@@ -113,6 +123,7 @@ impl Delivery {
             ready: VecDeque::new(),
             lanes,
             tickets: Tickets::default(),
+            submissions: Submissions::default(),
             asked: VecDeque::new(),
             flushes: Flushes::new(),
             stopping: None,
@@ -132,6 +143,7 @@ impl Delivery {
                 // A record that was being appended when the pipe closed may have come in since.
                 self.cut_everything();
             }
+            self.give_up_late_submissions();
             self.fill_lanes();
             self.answer_flushes();
             self.report_refusals();
@@ -179,7 +191,8 @@ impl Delivery {
             Phase::Stopping => self.stopping.as_ref().and_then(|stopping| stopping.deadline),
             Phase::Idle | Phase::Overdue => None,
         };
-        [own, self.flushes.next_deadline()].into_iter().flatten().min()
+        let submitted = self.oldest_submission().and_then(|(_, owner)| owner.deadline);
+        [own, self.flushes.next_deadline(), submitted].into_iter().flatten().min()
     }
 
     fn on_readable(&mut self) {
@@ -246,7 +259,7 @@ impl Delivery {
             let oversize = self.batcher.push(self.item(run), &mut self.due);
             if oversize.records > 0 {
                 self.alive.line().ledger.settle(oversize.records, Fate::Oversize);
-                self.report(Kind::Oversize, "a record exceeds the request limit and was dropped");
+                self.report(Kind::Oversize, OVERSIZE);
             }
         }
         self.runs = runs;
@@ -270,11 +283,12 @@ impl Delivery {
         for batch in self.due.drain(..) {
             // Who waits for the last batch waits for what is added to it, too; that is harmless.
             let merged = match self.ready.back_mut() {
-                Some((_, last)) => self.batcher.merge(last, batch),
-                None => Err(batch),
+                Some(Ready { batch: last, owner: None, .. }) => self.batcher.merge(last, batch),
+                _ => Err(batch),
             };
             if let Err(batch) = merged {
-                self.ready.push_back((self.tickets.issue(), batch));
+                let ticket = self.tickets.issue();
+                self.ready.push_back(Ready { ticket, batch, owner: None });
             }
         }
     }
@@ -282,9 +296,9 @@ impl Delivery {
     fn fill_lanes(&mut self) {
         loop {
             while self.lanes.has_idle()
-                && let Some((ticket, batch)) = self.ready.pop_front()
+                && let Some(Ready { ticket, batch, owner }) = self.ready.pop_front()
             {
-                let parcel = Parcel { ticket, payload: self.payload(batch) };
+                let parcel = Parcel { ticket, payload: self.payload(batch), owner };
                 let started = self.lanes.start(parcel);
                 debug_assert!(started.is_ok(), "a lane was idle");
             }
@@ -312,19 +326,68 @@ impl Delivery {
     }
 
     fn settle(&mut self, settled: Settled) {
-        self.alive.line().ledger.settle(settled.records, settled.fate);
-        self.tickets.settle(settled.ticket);
-        self.drainer.reclaim();
+        let Settled { ticket, records, fate, owner, why } = settled;
+        self.alive.line().ledger.settle(records, fate);
+        self.tickets.settle(ticket);
+        match owner {
+            Some(owner) => self.settle_submitted(owner, records, fate, why),
+            None => self.drainer.reclaim(),
+        }
+    }
+
+    fn settle_submitted(&mut self, owner: Owner, records: u64, fate: Fate, why: Option<String>) {
+        if let Some(bytes) = self.submissions.settle(owner, records, fate, why) {
+            self.alive.line().commands.release(bytes);
+        }
+    }
+
+    /// Cuts a submission into requests of its own: whoever waits for it waits for nothing else.
+    fn take_submission(&mut self, accepted: Accepted) {
+        let Accepted { items, records, bytes, deadline, asked } = accepted;
+        let owner = self.submissions.begin(asked, records, bytes, deadline);
+        let mut batches = Vec::new();
+        let oversize = self.batcher.cut_apart(items, records, &mut batches).records;
+        for batch in batches {
+            let ticket = self.tickets.issue();
+            self.ready.push_back(Ready { ticket, batch, owner: Some(owner) });
+        }
+        if oversize > 0 {
+            self.alive.line().ledger.settle(oversize, Fate::Oversize);
+            self.report(Kind::Oversize, OVERSIZE);
+            self.settle_submitted(owner, oversize, Fate::Oversize, Some(OVERSIZE.to_owned()));
+        }
+    }
+
+    /// The first in the queue that was submitted. All have the same time, so it is the first to
+    /// run out of it.
+    fn oldest_submission(&self) -> Option<(usize, Owner)> {
+        let owners = self.ready.iter().map(|ready| ready.owner);
+        owners.enumerate().find_map(|(index, owner)| Some((index, owner?)))
+    }
+
+    /// Gives up what was submitted and has found no lane within its time.
+    fn give_up_late_submissions(&mut self) {
+        let now = Instant::now();
+        while let Some((index, owner)) = self.oldest_submission()
+            && owner.deadline.is_some_and(|at| at <= now)
+            && let Some(Ready { ticket, batch, .. }) = self.ready.remove(index)
+        {
+            let why = Some("it waited too long for requests before it".to_owned());
+            let (records, owner) = (batch.records, Some(owner));
+            self.settle(Settled { ticket, records, fate: Fate::Exhausted, owner, why });
+        }
     }
 
     /// Obeys `command` and those that wait behind it. They are fetched before the cut, which so
-    /// has in it all that their callers had ended when they asked.
+    /// has in it all that their callers had ended when they asked. Submissions need no cut.
     fn obey_all(&mut self, command: Command) {
         let behind = iter::from_fn(|| self.alive.line().commands.next()).take(PRUNE_MIN);
         self.asked.extend(iter::once(command).chain(behind));
-        self.cut_everything();
-        // No retry is waited for while somebody waits for the data.
-        self.lanes.hurry();
+        if !self.asked.iter().all(|command| matches!(command, Command::Submit(_))) {
+            self.cut_everything();
+            // No retry is waited for while somebody waits for the data.
+            self.lanes.hurry();
+        }
         while let Some(command) = self.asked.pop_front() {
             self.obey(command);
         }
@@ -342,6 +405,7 @@ impl Delivery {
                 self.phase = Phase::Stopping;
                 self.stopping = Some(Stopping { deadline, asked });
             }
+            Command::Submit(accepted) => self.take_submission(accepted),
             #[cfg(feature = "internals")]
             Command::Panic => panic!("a panic was asked for"),
         }
@@ -372,6 +436,7 @@ impl Delivery {
         let left = self.abandon_rest();
         self.alive.line().ledger.end(Life::Stopped);
         self.alive.line().commands.close();
+        self.submissions.abandon("the exporter was shut down first");
         let Some(Stopping { asked, .. }) = self.stopping.take() else { return };
         asked.answer(match left {
             0 => Ok(losses),
@@ -382,7 +447,7 @@ impl Delivery {
     /// Settles everything that is still here as abandoned; returns how many records. What came in
     /// since the last cut stays in the pipe, where it is counted as left behind.
     fn abandon_rest(&mut self) -> u64 {
-        let waiting = self.ready.drain(..).map(|(_, batch)| batch.records).sum::<u64>();
+        let waiting = self.ready.drain(..).map(|ready| ready.batch.records).sum::<u64>();
         let left = waiting + self.lanes.abandon();
         self.alive.line().ledger.settle(left, Fate::Abandoned);
         left
@@ -391,7 +456,8 @@ impl Delivery {
     /// Tells the user once in a while of records that never came this far.
     fn report_refusals(&mut self) {
         let line = self.alive.line();
-        let (full, unnamed) = (line.pipe.counters().full, line.ledger.too_many_scopes());
+        let full = line.ledger.full(&line.pipe.counters());
+        let unnamed = line.ledger.too_many_scopes();
         if full > self.reported.full {
             self.report(
                 Kind::BufferFull,
@@ -449,6 +515,9 @@ impl Drop for Alive {
         }
     }
 }
+
+/// What is said of records that fit into no request.
+const OVERSIZE: &str = "a record exceeds the request limit and was dropped";
 
 /// Records wait at most this long for company, whatever was configured: the clock can count it.
 const AGE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);

@@ -8,13 +8,16 @@ use std::time::{Duration, Instant};
 use spanwire_runtime::buf::Cursor;
 use spanwire_runtime::pipe::Tag;
 
-use crate::encode::envelope::Frame;
+use crate::batch::Item;
+use crate::encode::envelope::{Frame, Group};
 use crate::encode::limits::Limits;
 use crate::error::FlushError;
 use crate::model::Signal;
 use crate::pipeline::flush::Told;
 use crate::pipeline::line::Line;
+use crate::pipeline::reply::{Answer, reply};
 use crate::pipeline::shared::Shared;
+use crate::pipeline::submission::{Settlement, Submission};
 
 /// One way in. Closing it leaves the exporter and its other doors alone.
 #[derive(Debug)]
@@ -67,7 +70,7 @@ impl Door {
     pub(crate) fn admits(&self) -> bool {
         let is_forked = self.shared.is_forked();
         if is_forked {
-            self.line().ledger.count_forked();
+            self.line().ledger.count_forked(1);
         }
         !is_forked
     }
@@ -83,7 +86,7 @@ impl Door {
     pub(crate) fn append(&self, tag: Option<Tag>, encode: impl FnMut(&mut Cursor<'_>)) {
         // Ordering: a record that ends while the door is being closed may go either way.
         if self.closed.load(Ordering::Relaxed) {
-            return self.line().ledger.count_closed_door();
+            return self.line().ledger.count_closed_door(1);
         }
         match tag {
             // The pipe has counted what it refuses, and a panic of the encoder, which is a bug of
@@ -92,8 +95,45 @@ impl Door {
                 let append = || self.line().pipe.append(tag, encode);
                 drop(catch_unwind(AssertUnwindSafe(append)));
             }
-            None => self.line().ledger.count_too_many_scopes(),
+            None => self.line().ledger.count_too_many_scopes(1),
         }
+    }
+
+    /// Delivers whole groups of finished records that bypass the pipe; the answer comes on their
+    /// final outcome. What is not taken is counted, and answered at once.
+    pub(crate) fn submit(&self, submission: Submission) -> Answer<Settlement> {
+        let records = submission.records;
+        if records == 0 {
+            return answered(Settlement::default());
+        }
+        let ledger = &self.line().ledger;
+        if self.shared.is_forked() {
+            ledger.count_forked(records);
+            let why = "this process was forked from the exporter's; build a new exporter here";
+            return answered(Settlement::dropped(records, why));
+        }
+        // Ordering: as in `append`.
+        if self.closed.load(Ordering::Relaxed) {
+            ledger.count_closed_door(records);
+            return answered(Settlement::dropped(records, "the exporter's door is closed"));
+        }
+        let items: Option<Vec<_>> =
+            submission.groups.into_iter().map(|group| self.items(group)).collect();
+        let Some(items) = items else {
+            ledger.count_too_many_scopes(records);
+            let why = "there are too many different scopes or resources";
+            return answered(Settlement::dropped(records, why));
+        };
+        self.line().submit(items.into_iter().flatten().collect(), records)
+    }
+
+    /// The runs of a group, named as the batcher wants them.
+    fn items(&self, group: Group) -> Option<Vec<Item>> {
+        let (resource, scope_bytes) = (self.resource?, group.scope.len());
+        let scope = self.shared.registry.scope(group.scope)?;
+        let resource_bytes = self.shared.registry.resource_frame(resource).len();
+        let item = |bytes| Item { resource, scope, records: 0, bytes, resource_bytes, scope_bytes };
+        Some(group.runs.into_iter().map(item).collect())
     }
 
     /// Delivers what came in so far, through this door or another of its signal.
@@ -110,6 +150,12 @@ impl Door {
     fn line(&self) -> &Line {
         self.shared.line(self.signal)
     }
+}
+
+fn answered(settlement: Settlement) -> Answer<Settlement> {
+    let (asked, answer) = reply();
+    asked.answer(settlement);
+    answer
 }
 
 /// The name of a resource in records; none if there are too many, or in a forked child.

@@ -14,6 +14,7 @@ use crate::diagnostics::Kind;
 use crate::model::{Failure, Outcome, Payload, Signal};
 use crate::pipeline::ledger::Fate;
 use crate::pipeline::shared::Shared;
+use crate::pipeline::submission::Owner;
 use crate::retry::{Backoff, Decision, Policy};
 use crate::transport::client::Client;
 
@@ -22,14 +23,19 @@ use crate::transport::client::Client;
 pub(crate) struct Parcel {
     pub(crate) ticket: u64,
     pub(crate) payload: Payload,
+    /// Whose submission it is; none if it came out of the pipe.
+    pub(crate) owner: Option<Owner>,
 }
 
 /// A parcel whose fate is known.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settled {
     pub(crate) ticket: u64,
     pub(crate) records: u64,
     pub(crate) fate: Fate,
+    pub(crate) owner: Option<Owner>,
+    /// Why it was not delivered, or what the peer remarked.
+    pub(crate) why: Option<String>,
 }
 
 /// What all lanes of one destination share.
@@ -88,15 +94,22 @@ impl Destination {
         }
     }
 
+    /// How to retry what has to be delivered by `deadline`.
+    fn policy_until(&self, deadline: Option<Instant>) -> Policy {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let budget = left.map_or(self.policy.budget, |left| left.min(self.policy.budget));
+        Policy { budget, ..self.policy }
+    }
+
     fn report(&self, kind: Kind, message: &str) -> IsTold {
         self.shared.diagnostics.report((kind, self.signal), message, Instant::now())
     }
 
-    /// Waits as long as the peer has asked everybody to wait. False if that is longer than
-    /// `backoff` allows.
-    async fn wait_until_open(&self, backoff: Option<&Backoff>) -> bool {
+    /// Waits as long as the peer has asked everybody to wait. False if `allows` does not allow to
+    /// wait until then.
+    async fn wait_until_open(&self, allows: impl Fn(Instant) -> bool) -> bool {
         while let Some(at) = self.paused_until.get().filter(|at| *at > Instant::now()) {
-            if backoff.is_some_and(|backoff| !backoff.allows_until(at)) {
+            if !allows(at) {
                 return false;
             }
             sleep_until(at).await;
@@ -184,46 +197,62 @@ async fn deliver(
     parcel: Parcel,
     destination: Rc<Destination>,
 ) -> (Client, Settled) {
-    let fate = send(&mut client, &parcel.payload, &destination).await;
-    let settled = Settled { ticket: parcel.ticket, records: parcel.payload.records, fate };
-    (client, settled)
+    let (fate, why) = send(&mut client, &parcel, &destination).await;
+    let Parcel { ticket, payload, owner } = parcel;
+    (client, Settled { ticket, records: payload.records, fate, owner, why })
 }
 
-async fn send(client: &mut Client, payload: &Payload, destination: &Destination) -> Fate {
+async fn send(
+    client: &mut Client,
+    parcel: &Parcel,
+    destination: &Destination,
+) -> (Fate, Option<String>) {
+    let deadline = parcel.owner.and_then(|owner| owner.deadline);
     // What another request was told counts for this one too, but not against its budget.
-    destination.wait_until_open(None).await;
-    let mut backoff = Backoff::new(destination.policy, Instant::now());
+    if !destination.wait_until_open(|at| deadline.is_none_or(|deadline| at < deadline)).await {
+        return (Fate::Exhausted, Some(PAUSED.to_owned()));
+    }
+    let mut backoff = Backoff::new(destination.policy_until(deadline), Instant::now());
     let mut is_retry = false;
     loop {
-        let outcome = attempt(client, payload, destination, is_retry).await;
+        let outcome = attempt(client, &parcel.payload, destination, deadline, is_retry).await;
         is_retry = true;
         let (not_before, why) = match outcome {
             Outcome::Delivered { rejected, warning } => {
                 destination.succeeded(warning.as_deref());
-                return Fate::Delivered { rejected };
+                return (Fate::Delivered { rejected }, warning);
             }
             Outcome::Refused { why } => {
-                destination.report(Kind::Refused, &why.describe(destination.signal));
-                return Fate::Refused;
+                let text = why.describe(destination.signal);
+                destination.report(Kind::Refused, &text);
+                return (Fate::Refused, Some(text));
             }
             Outcome::Retry { not_before, why } => (not_before, why),
         };
         destination.failed(&why);
-        if !wait_for_retry(destination, &mut backoff, not_before).await {
-            destination.report(Kind::RetriesExhausted, &why.describe(destination.signal));
-            return Fate::Exhausted;
+        // An attempt at the deadline of a submission would be over before it began.
+        if !wait_for_retry(destination, &mut backoff, not_before).await || has_passed(deadline) {
+            let text = why.describe(destination.signal);
+            destination.report(Kind::RetriesExhausted, &text);
+            return (Fate::Exhausted, Some(text));
         }
     }
+}
+
+fn has_passed(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|at| at <= Instant::now())
 }
 
 async fn attempt(
     client: &mut Client,
     payload: &Payload,
     destination: &Destination,
+    until: Option<Instant>,
     is_retry: bool,
 ) -> Outcome {
     destination.shared.line(destination.signal).ledger.count_request(is_retry);
-    let deadline = destination.timeout.and_then(|limit| Instant::now().checked_add(limit));
+    let limit = destination.timeout.and_then(|limit| Instant::now().checked_add(limit));
+    let deadline = [limit, until].into_iter().flatten().min();
     client.attempt(payload, deadline).await
 }
 
@@ -241,5 +270,8 @@ async fn wait_for_retry(
         destination.pause(until);
     }
     destination.back_off(at).await;
-    destination.wait_until_open(Some(backoff)).await
+    destination.wait_until_open(|at| backoff.allows_until(at)).await
 }
+
+/// Why a submission is given up whose time is shorter than a pause.
+const PAUSED: &str = "the collector asked for a longer pause than the time limit of an export";

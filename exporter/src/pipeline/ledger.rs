@@ -34,6 +34,10 @@ pub(crate) struct Ledger {
     too_many_scopes: AtomicU64,
     /// Turned away in a forked child.
     forked: AtomicU64,
+    /// Records of submissions: those taken, and those turned away.
+    submitted: AtomicU64,
+    submitted_full: AtomicU64,
+    submitted_late: AtomicU64,
     /// Settled by the exporter thread.
     delivered: AtomicU64,
     rejected: AtomicU64,
@@ -41,7 +45,7 @@ pub(crate) struct Ledger {
     exhausted: AtomicU64,
     oversize: AtomicU64,
     abandoned: AtomicU64,
-    /// Taken from the pipe and not yet settled.
+    /// Taken from the pipe, or submitted, and not yet settled.
     held: AtomicU64,
     requests: AtomicU64,
     retries: AtomicU64,
@@ -69,6 +73,9 @@ impl Ledger {
             closed_door: AtomicU64::new(0),
             too_many_scopes: AtomicU64::new(0),
             forked: AtomicU64::new(0),
+            submitted: AtomicU64::new(0),
+            submitted_full: AtomicU64::new(0),
+            submitted_late: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -106,16 +113,32 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn count_closed_door(&self) {
-        add(&self.closed_door, 1);
+    pub(crate) fn count_closed_door(&self, records: u64) {
+        add(&self.closed_door, records);
     }
 
-    pub(crate) fn count_too_many_scopes(&self) {
-        add(&self.too_many_scopes, 1);
+    pub(crate) fn count_too_many_scopes(&self, records: u64) {
+        add(&self.too_many_scopes, records);
     }
 
-    pub(crate) fn count_forked(&self) {
-        add(&self.forked, 1);
+    pub(crate) fn count_forked(&self, records: u64) {
+        add(&self.forked, records);
+    }
+
+    /// Records of a submission were taken; they are held until they are settled.
+    pub(crate) fn accept_submission(&self, records: u64) {
+        add(&self.submitted, records);
+        add(&self.held, records);
+    }
+
+    /// Too much was submitted already.
+    pub(crate) fn count_submission_full(&self, records: u64) {
+        add(&self.submitted_full, records);
+    }
+
+    /// Delivery was ending or had ended.
+    pub(crate) fn count_submission_too_late(&self, records: u64) {
+        add(&self.submitted_late, records);
     }
 
     pub(crate) fn count_request(&self, retry: bool) {
@@ -182,13 +205,21 @@ impl Ledger {
 
     /// Records that a program ended, whatever became of them.
     pub(crate) fn emitted(&self, pipe: &Counters) -> u64 {
-        pipe.offered + load(&self.closed_door) + load(&self.too_many_scopes)
+        let submitted = [&self.submitted, &self.submitted_full, &self.submitted_late];
+        let turned_away = [&self.closed_door, &self.too_many_scopes];
+        let own: u64 = submitted.into_iter().chain(turned_away).map(load).sum();
+        pipe.offered + own
+    }
+
+    /// Records that were turned away because the pipe, or what submissions may use, was full.
+    pub(crate) fn full(&self, pipe: &Counters) -> u64 {
+        pipe.full + load(&self.submitted_full)
     }
 
     /// The records that were dropped, by reason.
     pub(crate) fn dropped(&self, pipe: &Counters) -> Dropped {
         let mut dropped = Dropped {
-            queue_full: pipe.full,
+            queue_full: self.full(pipe),
             oversize: pipe.oversize + load(&self.oversize),
             reentrant: pipe.reentrant,
             after_shutdown: load(&self.closed_door),
@@ -199,16 +230,17 @@ impl Ledger {
             too_many_scopes: load(&self.too_many_scopes),
             ..Dropped::default()
         };
+        let too_late = pipe.closed + load(&self.submitted_late);
         match self.life() {
             Life::Died => {
-                dropped.exporter_died = pipe.closed + pipe.left_behind() + self.held();
+                dropped.exporter_died = too_late + pipe.left_behind() + self.held();
             }
             Life::Stopped => {
-                dropped.after_shutdown += pipe.closed;
+                dropped.after_shutdown += too_late;
                 // Held is what a delivery that was cut off had in its hands.
                 dropped.shutdown += pipe.left_behind() + self.held();
             }
-            Life::Running | Life::Stopping => dropped.after_shutdown += pipe.closed,
+            Life::Running | Life::Stopping => dropped.after_shutdown += too_late,
         }
         dropped
     }

@@ -1,9 +1,14 @@
 //! A line: all that an exporter has once for each signal.
 
+use std::time::{Duration, Instant};
+
 use spanwire_runtime::pipe::Pipe;
 
-use crate::pipeline::command::Commands;
+use crate::batch::Item;
+use crate::pipeline::command::{Command, Commands, NoRoom};
 use crate::pipeline::ledger::{Ledger, Life};
+use crate::pipeline::reply::{Answer, reply};
+use crate::pipeline::submission::{Accepted, Settlement};
 use crate::stats::{Dropped, SignalStats};
 
 /// From the doors of one signal to its collector. A task of its own delivers what is in the
@@ -13,11 +18,55 @@ pub(crate) struct Line {
     pub(crate) pipe: Pipe,
     pub(crate) ledger: Ledger,
     pub(crate) commands: Commands,
+    pub(crate) limits: SubmitLimits,
+}
+
+/// What bounds submissions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SubmitLimits {
+    /// Bytes of all that are under way.
+    pub(crate) bytes_max: usize,
+    /// Time of one, retries included: the specification's TIMEOUT bounds a whole export. `None`
+    /// is no limit.
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl Line {
-    pub(crate) fn new(pipe: Pipe) -> Self {
-        Self { pipe, ledger: Ledger::new(), commands: Commands::default() }
+    pub(crate) fn new(pipe: Pipe, limits: SubmitLimits) -> Self {
+        Self { pipe, ledger: Ledger::new(), commands: Commands::default(), limits }
+    }
+
+    /// Queues `items`, which hold `records` records; the answer comes on their final outcome.
+    /// What is not taken is counted, and answered at once.
+    pub(crate) fn submit(&self, items: Vec<Item>, records: u64) -> Answer<Settlement> {
+        let bytes = items.iter().fold(SUBMISSION_BYTES, |sum, item| {
+            sum.saturating_add(item.bytes.len()).saturating_add(ITEM_BYTES)
+        });
+        let (asked, answer) = reply();
+        if self.ledger.life() != Life::Running {
+            self.ledger.count_submission_too_late(records);
+            asked.answer(Settlement::dropped(records, "the exporter is shut down"));
+            return answer;
+        }
+        match self.commands.reserve(bytes, self.limits.bytes_max) {
+            Ok(()) => {
+                // Counted first: from here on they are in flight, wherever they are.
+                self.ledger.accept_submission(records);
+                let deadline =
+                    self.limits.timeout.and_then(|limit| Instant::now().checked_add(limit));
+                let accepted = Accepted { items, records, bytes, deadline, asked };
+                self.commands.send(Command::Submit(accepted));
+            }
+            Err(NoRoom::Full) => {
+                self.ledger.count_submission_full(records);
+                asked.answer(Settlement::dropped(records, "too much is under way already"));
+            }
+            Err(NoRoom::Closed) => {
+                self.ledger.count_submission_too_late(records);
+                asked.answer(Settlement::dropped(records, "the exporter has ended"));
+            }
+        }
+        answer
     }
 
     /// Records accepted whose fate is open.
@@ -48,3 +97,8 @@ impl Line {
         SignalStats { emitted: forked, dropped, ..SignalStats::default() }
     }
 }
+
+/// What a submission and each of its runs count for besides their bytes, so that very small ones
+/// are bounded too: about what keeping them takes.
+const SUBMISSION_BYTES: usize = 512;
+const ITEM_BYTES: usize = 128;

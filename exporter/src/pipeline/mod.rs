@@ -11,3 +11,4 @@ pub(crate) mod line;
 pub(crate) mod registry;
 pub(crate) mod reply;
 pub(crate) mod shared;
+pub(crate) mod submission;
