@@ -78,11 +78,14 @@ const _: () = {
     is_moved::<Builder>();
     #[cfg(feature = "otel_0_33")]
     is_shared::<otel_0_33::SpanProcessor>();
+    #[cfg(feature = "otel_0_33")]
+    is_shared::<otel_0_33::LogProcessor>();
 };
 
 /// Doors for `opentelemetry_sdk` 0.33.
 #[cfg(feature = "otel_0_33")]
 pub mod otel_0_33 {
+    pub use crate::ingest::otel_0_33::log_processor::LogProcessor;
     pub use crate::ingest::otel_0_33::processor::{FLUSH_LIMIT, SpanProcessor};
 }
 
@@ -101,5 +104,16 @@ pub mod internals {
     ) {
         let limits = &crate::encode::limits::Limits::DEFAULT;
         crate::ingest::otel_0_33::span_data::encode_span(out, span, limits);
+    }
+
+    /// Writes what the SDK's door writes for one log record, for the benches.
+    #[cfg(feature = "otel_0_33")]
+    #[inline]
+    pub fn encode_log_record(
+        out: &mut spanwire_runtime::buf::Cursor<'_>,
+        record: &opentelemetry_sdk::logs::SdkLogRecord,
+    ) {
+        let limits = &crate::encode::limits::Limits::DEFAULT;
+        crate::ingest::otel_0_33::log_record::encode_log_record(out, record, limits);
     }
 }

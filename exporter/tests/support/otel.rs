@@ -1,13 +1,16 @@
 //! Providers and exporters for tests.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
 use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use spanwire::otel_0_33::SpanProcessor;
+use spanwire::otel_0_33::{LogProcessor, SpanProcessor};
 use spanwire::{Builder, Exporter, Io, Stats};
 
 /// A limit for what is expected to succeed long before.
@@ -62,6 +65,33 @@ pub(crate) fn end_spans(provider: &SdkTracerProvider, count: usize) -> Vec<Vec<u
         span.span_context().span_id().to_bytes().to_vec()
     };
     (0..count).map(end).collect()
+}
+
+/// A provider whose log records go into `exporter` and belong to `service`.
+pub(crate) fn logger_provider(exporter: &Exporter, service: &str) -> SdkLoggerProvider {
+    SdkLoggerProvider::builder()
+        .with_resource(Resource::builder_empty().with_service_name(service.to_owned()).build())
+        .with_log_processor(LogProcessor::new(exporter))
+        .build()
+}
+
+/// Emits `count` log records, each with a body that no other has; returns the bodies.
+pub(crate) fn emit_logs(provider: &SdkLoggerProvider, count: usize) -> Vec<String> {
+    emit_logs_by(&provider.logger("test"), count)
+}
+
+/// The same by a logger that was there before.
+pub(crate) fn emit_logs_by(logger: &SdkLogger, count: usize) -> Vec<String> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let emit = |_| {
+        let body = format!("log {}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut record = logger.create_log_record();
+        record.set_severity_number(Severity::Info);
+        record.set_body(AnyValue::from(body.clone()));
+        logger.emit(record);
+        body
+    };
+    (0..count).map(emit).collect()
 }
 
 /// The law: nothing is lost without a count.

@@ -95,16 +95,18 @@ pub(super) fn resource() -> impl Strategy<Value = Resource> {
 }
 
 fn context() -> impl Strategy<Value = SpanContext> {
-    let trace_id = prop_oneof![Just(0_u128), Just(u128::MAX), any::<u128>()];
-    (trace_id, span_id(), any::<u8>(), any::<bool>(), trace_state()).prop_map(
+    (trace_id(), span_id(), any::<u8>(), any::<bool>(), trace_state()).prop_map(
         |(trace_id, span_id, flags, is_remote, state)| {
-            let trace_id = TraceId::from(trace_id);
             SpanContext::new(trace_id, span_id, TraceFlags::new(flags), is_remote, state)
         },
     )
 }
 
-fn span_id() -> impl Strategy<Value = SpanId> {
+pub(super) fn trace_id() -> impl Strategy<Value = TraceId> {
+    prop_oneof![Just(0_u128), Just(u128::MAX), any::<u128>()].prop_map(TraceId::from)
+}
+
+pub(super) fn span_id() -> impl Strategy<Value = SpanId> {
     prop_oneof![Just(0_u64), Just(u64::MAX), any::<u64>()].prop_map(SpanId::from)
 }
 
@@ -136,7 +138,7 @@ fn status() -> impl Strategy<Value = Status> {
 }
 
 /// Times that fit into 64 bits of nanoseconds, and some before 1970.
-fn time() -> impl Strategy<Value = SystemTime> {
+pub(super) fn time() -> impl Strategy<Value = SystemTime> {
     prop_oneof![
         Just(UNIX_EPOCH),
         Just(UNIX_EPOCH - Duration::from_nanos(1)),
@@ -202,18 +204,18 @@ fn elements() -> std::ops::Range<usize> {
     0..16
 }
 
-fn integer() -> impl Strategy<Value = i64> {
+pub(super) fn integer() -> impl Strategy<Value = i64> {
     let edges = vec![0, 1, -1, 127, 128, 16_383, 16_384, 2_097_151, i64::MIN, i64::MAX];
     prop_oneof![prop::sample::select(edges), any::<i64>()]
 }
 
-fn float() -> impl Strategy<Value = f64> {
+pub(super) fn float() -> impl Strategy<Value = f64> {
     let edges = vec![0.0, -0.0, 1.5, f64::NAN, f64::INFINITY, f64::MIN, f64::MIN_POSITIVE];
     prop_oneof![prop::sample::select(edges), any::<f64>()]
 }
 
 /// Short text mostly; now and then one at the end of a length class, or from any Unicode plane.
-fn text() -> impl Strategy<Value = String> {
+pub(super) fn text() -> impl Strategy<Value = String> {
     let edges = vec![100, 110, 116, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129, 300];
     let sparse = vec![16_300, 16_370, 16_376, 16_380, 16_383, 16_384];
     prop_oneof![

@@ -2,7 +2,10 @@
 
 use std::any::Any;
 
+pub(crate) mod any_value;
 pub(crate) mod attributes;
+pub(crate) mod log_processor;
+pub(crate) mod log_record;
 pub(crate) mod processor;
 pub(crate) mod resource;
 pub(crate) mod scope;
@@ -11,6 +14,10 @@ pub(crate) mod span_data;
 
 #[cfg(test)]
 mod arbitrary;
+#[cfg(test)]
+mod arbitrary_logs;
+#[cfg(test)]
+mod log_tests;
 #[cfg(test)]
 mod naive;
 #[cfg(test)]

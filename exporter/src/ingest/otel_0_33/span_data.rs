@@ -93,7 +93,7 @@ fn kind(kind: &SpanKind) -> u8 {
 
 /// Nanoseconds since 1970. Earlier times are 0, which OTLP reads as unknown; times after the
 /// year 2554 are the last one that fits.
-fn unix_nano(time: SystemTime) -> u64 {
+pub(super) fn unix_nano(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = since.as_secs().saturating_mul(1_000_000_000);
     seconds.saturating_add(since.subsec_nanos().into())
