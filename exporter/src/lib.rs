@@ -93,6 +93,8 @@ pub mod otel_0_33 {
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals {
+    #[cfg(feature = "otel_0_33")]
+    pub use crate::ingest::otel_0_33::metrics::image::MetricImage;
     pub use crate::transport::{http1, rejected_by};
 
     /// Writes what the SDK's door writes for one span, for the benches.

@@ -2,9 +2,9 @@
 //! own data and call these in the order of the field numbers.
 //!
 //! Attributes, resources and scopes are in [`common`], what cuts attributes in [`limits`], spans
-//! in [`traces`], log records in [`logs`], and the containers around finished records in
-//! [`envelope`]. A build without a door has only the last and the limits: nobody would call the
-//! others.
+//! in [`traces`], log records in [`logs`], metrics in [`metrics`], and the containers around
+//! finished records in [`envelope`]. A build without a door has only the last and the limits:
+//! nobody would call the others.
 
 #[cfg(feature = "otel_0_33")]
 pub(crate) mod common;
@@ -13,5 +13,7 @@ pub(crate) mod envelope;
 pub(crate) mod limits;
 #[cfg(feature = "otel_0_33")]
 pub(crate) mod logs;
+#[cfg(feature = "otel_0_33")]
+pub(crate) mod metrics;
 #[cfg(feature = "otel_0_33")]
 pub(crate) mod traces;

@@ -9,7 +9,6 @@ use std::task::{Poll, Waker};
 use super::Want;
 use super::shared::Shared;
 use super::thread::Busy;
-use crate::sync::doorbell::Button;
 use crate::sync::unwind;
 use crate::sync::watch::{self, Watch};
 
@@ -54,11 +53,8 @@ impl Watch for Waiting {
         woke
     }
 
-    fn wants_first(&self) -> Button {
-        match self.want {
-            Want::First => self.shared.button,
-            Want::Batch => Button::NONE,
-        }
+    fn wants_first(&self) -> bool {
+        self.want == Want::First
     }
 }
 
@@ -127,7 +123,7 @@ mod tests {
         {
             let mut readable = pin!(drainer.readable(Want::First));
             assert!(readable.as_mut().poll(&mut context).is_pending());
-            assert_ne!(watch::first_wanted(), Button::NONE);
+            assert!(watch::any_wants_first());
             assert!(!watch::rescan_all());
             pipe.append(Tag::new(0, 0), |_| ()).unwrap();
             assert!(watch::rescan_all());
@@ -135,7 +131,7 @@ mod tests {
             assert_eq!(wakes.count(), 1);
             assert!(readable.as_mut().poll(&mut context).is_ready());
         }
-        assert_eq!(watch::first_wanted(), Button::NONE);
+        assert!(!watch::any_wants_first());
         assert!(pin!(drainer.readable(Want::First)).poll(&mut context).is_ready());
     }
 
@@ -147,7 +143,7 @@ mod tests {
         let mut context = Context::from_waker(&waker);
         let mut readable = pin!(drainer.readable(Want::Batch));
         assert!(readable.as_mut().poll(&mut context).is_pending());
-        assert_eq!(watch::first_wanted(), Button::NONE);
+        assert!(!watch::any_wants_first());
         // The last one is not sealed.
         (0..2).for_each(|_| fill_chunk(&pipe));
         assert!(!watch::rescan_all());
@@ -177,9 +173,9 @@ mod tests {
         {
             let mut readable = pin!(drainer.readable(Want::First));
             assert!(readable.as_mut().poll(&mut context).is_pending());
-            assert_ne!(watch::first_wanted(), Button::NONE);
+            assert!(watch::any_wants_first());
         }
-        assert_eq!(watch::first_wanted(), Button::NONE);
+        assert!(!watch::any_wants_first());
     }
 
     #[test]
@@ -215,7 +211,7 @@ mod tests {
         let mut context = Context::from_waker(Waker::noop());
         let mut readable = pin!(drainer.readable(Want::First));
         assert!(readable.as_mut().poll(&mut context).is_pending());
-        bell.lie_down(Bed::Futex, watch::first_wanted());
+        bell.lie_down(Bed::Futex, true);
         put(b"late").unwrap_err();
         assert!(bell.get_up(), "a chunk was sealed, and nobody was told");
         assert!(watch::rescan_all());

@@ -6,6 +6,7 @@ pub(crate) mod any_value;
 pub(crate) mod attributes;
 pub(crate) mod log_processor;
 pub(crate) mod log_record;
+pub(crate) mod metrics;
 pub(crate) mod processor;
 pub(crate) mod resource;
 pub(crate) mod scope;
