@@ -11,14 +11,14 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
 use spanwire_runtime::Doorbell;
-use spanwire_runtime::sync::doorbell::{Bed, Unpark};
+use spanwire_runtime::sync::doorbell::{Bed, Button, Unpark};
 
 #[test]
 fn a_ring_is_never_lost_to_a_worker_on_its_futex() {
     loom::model(|| {
         let site = Arc::new(Site::default());
         let ringer = publish(&site, Doorbell::ring);
-        site.work_until(1, Bed::Futex, false);
+        site.work_until(1, Bed::Futex, Button::NONE);
         ringer.join().unwrap();
     });
 }
@@ -29,7 +29,7 @@ fn a_ring_is_never_lost_to_a_worker_in_its_driver() {
         let site = Arc::new(Site::default());
         site.doorbell.attach_driver(Box::new(Remote(Arc::clone(&site.driver))));
         let ringer = publish(&site, Doorbell::ring);
-        site.work_until(1, Bed::Driver, false);
+        site.work_until(1, Bed::Driver, Button::NONE);
         ringer.join().unwrap();
     });
 }
@@ -38,8 +38,8 @@ fn a_ring_is_never_lost_to_a_worker_in_its_driver() {
 fn the_first_commit_is_never_lost_to_an_idle_worker() {
     loom::model(|| {
         let site = Arc::new(Site::default());
-        let ringer = publish(&site, Doorbell::ring_idle);
-        site.work_until(1, Bed::Futex, true);
+        let ringer = publish(&site, |bell| bell.ring_idle(bell.button()));
+        site.work_until(1, Bed::Futex, Button::ALL);
         ringer.join().unwrap();
     });
 }
@@ -51,7 +51,7 @@ fn two_rings_over_several_sleeps_are_both_heard() {
     loom::model(|| {
         let site = Arc::new(Site::default());
         let ringers = [publish(&site, Doorbell::ring), publish(&site, Doorbell::ring)];
-        site.work_until(2, Bed::Futex, false);
+        site.work_until(2, Bed::Futex, Button::NONE);
         for ringer in ringers {
             ringer.join().unwrap();
         }
@@ -64,7 +64,7 @@ fn a_sleep_is_ended_by_one_signal_at_most() {
         let site = Arc::new(Site::default());
         site.doorbell.attach_driver(Box::new(Remote(Arc::clone(&site.driver))));
         let ringers = [publish(&site, Doorbell::ring), publish(&site, Doorbell::ring)];
-        let sleeps = site.work_until(2, Bed::Driver, false);
+        let sleeps = site.work_until(2, Bed::Driver, Button::NONE);
         for ringer in ringers {
             ringer.join().unwrap();
         }
@@ -78,8 +78,8 @@ fn a_sleep_is_ended_by_one_signal_at_most() {
 fn a_dozing_worker_is_left_alone_by_commits() {
     loom::model(|| {
         let site = Arc::new(Site::default());
-        site.doorbell.lie_down(Bed::Futex, false);
-        let ringer = publish(&site, Doorbell::ring_idle);
+        site.doorbell.lie_down(Bed::Futex, Button::NONE);
+        let ringer = publish(&site, |bell| bell.ring_idle(bell.button()));
         ringer.join().unwrap();
         assert!(!site.doorbell.get_up());
     });
@@ -114,7 +114,7 @@ fn publish(site: &Arc<Site>, ring: fn(&Doorbell)) -> thread::JoinHandle<()> {
 
 impl Site {
     /// The worker: sleeps until all `work` is there. Returns how often it lay down.
-    fn work_until(&self, work: usize, bed: Bed, idle: bool) -> usize {
+    fn work_until(&self, work: usize, bed: Bed, idle: Button) -> usize {
         let mut sleeps = 0;
         loop {
             let seen = self.work.load(Ordering::Relaxed);

@@ -11,7 +11,7 @@ use loom::thread;
 
 use spanwire_runtime::Doorbell;
 use spanwire_runtime::sync::deque::{Local, Stealer};
-use spanwire_runtime::sync::doorbell::Bed;
+use spanwire_runtime::sync::doorbell::{Bed, Button};
 use spanwire_runtime::sync::idle::Idle;
 use spanwire_runtime::sync::injector::Injector;
 
@@ -249,7 +249,7 @@ impl Site {
 
     fn sleep(&self, me: usize, searching: bool) -> bool {
         let doorbell = &self.doorbells[me];
-        doorbell.lie_down(Bed::Futex, false);
+        doorbell.lie_down(Bed::Futex, Button::NONE);
         let last_look = self.last_look(me, searching);
         if last_look == LastLook::Parked {
             doorbell.sleep(None);

@@ -20,7 +20,7 @@ fn wait(bell: &Doorbell, drainer: &mut Drainer, want: Want) {
     let mut readable = pin!(drainer.readable(want));
     let mut context = Context::from_waker(Waker::noop());
     while readable.as_mut().poll(&mut context).is_pending() {
-        bell.lie_down(Bed::Futex, watch::any_wants_first());
+        bell.lie_down(Bed::Futex, watch::first_wanted());
         if !watch::rescan_all() {
             bell.sleep(None);
         }

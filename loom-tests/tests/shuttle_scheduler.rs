@@ -27,7 +27,7 @@ use shuttle::thread::{self, ThreadId};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
 use spanwire_runtime::executor::{Park, Pool, run};
-use spanwire_runtime::sync::doorbell::Bed;
+use spanwire_runtime::sync::doorbell::{Bed, Button};
 use spanwire_runtime::task::{JoinError, JoinHandle};
 use spanwire_runtime::{Doorbell, yield_now};
 
@@ -400,7 +400,7 @@ impl Park for Sleep {
     fn turn(&mut self) {}
 
     fn park(&mut self, has_work: &dyn Fn() -> bool) -> bool {
-        self.0.lie_down(Bed::Futex, false);
+        self.0.lie_down(Bed::Futex, Button::NONE);
         let has_work = has_work();
         if !has_work {
             self.0.sleep(None);

@@ -61,7 +61,7 @@ pub use self::executor::{YieldNow, consume_budget, yield_now};
 pub use self::runtime::{
     BuildError, Builder, Handle, Runtime, Stats, WorkerStats, spawn, spawn_pinned,
 };
-pub use self::sync::doorbell::Doorbell;
+pub use self::sync::doorbell::{Button, Doorbell};
 pub use self::sys::fork::Origin;
 #[cfg(feature = "internals")]
 #[doc(hidden)]

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use super::local::Local;
 use super::owned::Owned;
 use super::{Park, Pool, run, yield_now};
-use crate::sync::doorbell::Bed;
+use crate::sync::doorbell::{Bed, Button};
 use crate::sync::shim::{Arc, Mutex};
 use crate::sync::unwind;
 use crate::task::schedule::{Home, Owner, Place, Runnable, TaskRef, spawn};
@@ -150,7 +150,7 @@ fn a_wake_on_the_own_thread_rings_nobody() {
     let rung = Cell::new(None);
     let wake_while_lying_down = || {
         *waker.borrow_mut() = held.try_recv().ok();
-        worker.doorbell(0).lie_down(Bed::Futex, false);
+        worker.doorbell(0).lie_down(Bed::Futex, Button::NONE);
         waker.borrow_mut().take().unwrap().wake();
         rung.set(Some(worker.doorbell(0).get_up()));
     };
@@ -173,7 +173,7 @@ fn a_wake_from_elsewhere_rings() {
     let rung = Cell::new(None);
     let wake_elsewhere = || {
         let waker = held.try_recv().unwrap();
-        worker.doorbell(0).lie_down(Bed::Futex, false);
+        worker.doorbell(0).lie_down(Bed::Futex, Button::NONE);
         std::thread::scope(|scope| scope.spawn(|| waker.wake()).join().unwrap());
         rung.set(Some(worker.doorbell(0).get_up()));
     };
@@ -210,7 +210,7 @@ where
     pool.idle().leave(1);
     pool.idle().end_search();
     pool.idle().park(1, false);
-    pool.doorbell(1).lie_down(Bed::Futex, false);
+    pool.doorbell(1).lie_down(Bed::Futex, Button::NONE);
     run(&pool, 0, &mut Script::new(&pool, vec![Box::new(|| {})]));
     drop(root);
     let notes = notes.0.lock().clone();

@@ -9,7 +9,7 @@ use super::ledger::{Ledger, Owner};
 use super::pen::{NoRoom, Pen};
 use super::{Refusal, Tag};
 use crate::buf::Cursor;
-use crate::sync::doorbell::Doorbell;
+use crate::sync::doorbell::{Button, Doorbell};
 use crate::sync::shim::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::shim::{Arc, Mutex, Slab};
 use crate::sys::fork::Origin;
@@ -33,6 +33,8 @@ pub(super) struct Shared {
     /// Set once.
     closed: AtomicBool,
     doorbell: Arc<Doorbell>,
+    /// Of the doorbell, and this pipe's own.
+    pub(super) button: Button,
     /// The drainer's process. In a forked child nobody drains, and locks may be held for ever.
     origin: Origin,
     /// What forked children offered.
@@ -68,6 +70,7 @@ impl Shared {
             loose: Tally::default(),
             taken: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            button: doorbell.button(),
             doorbell,
             origin: Origin::here(),
             in_child: Tally::default(),
@@ -187,7 +190,7 @@ impl Shared {
     pub(super) fn ring(&self, bell: Bell) {
         match bell {
             Bell::Silent => {}
-            Bell::Idle => self.doorbell.ring_idle(),
+            Bell::Idle => self.doorbell.ring_idle(self.button),
             Bell::Batch => self.doorbell.ring(),
         }
     }

@@ -9,6 +9,7 @@ use std::task::{Poll, Waker};
 use super::Want;
 use super::shared::Shared;
 use super::thread::Busy;
+use crate::sync::doorbell::Button;
 use crate::sync::unwind;
 use crate::sync::watch::{self, Watch};
 
@@ -53,8 +54,11 @@ impl Watch for Waiting {
         woke
     }
 
-    fn wants_first(&self) -> bool {
-        self.want == Want::First
+    fn wants_first(&self) -> Button {
+        match self.want {
+            Want::First => self.shared.button,
+            Want::Batch => Button::NONE,
+        }
     }
 }
 
@@ -123,7 +127,7 @@ mod tests {
         {
             let mut readable = pin!(drainer.readable(Want::First));
             assert!(readable.as_mut().poll(&mut context).is_pending());
-            assert!(watch::any_wants_first());
+            assert_ne!(watch::first_wanted(), Button::NONE);
             assert!(!watch::rescan_all());
             pipe.append(Tag::new(0, 0), |_| ()).unwrap();
             assert!(watch::rescan_all());
@@ -131,7 +135,7 @@ mod tests {
             assert_eq!(wakes.count(), 1);
             assert!(readable.as_mut().poll(&mut context).is_ready());
         }
-        assert!(!watch::any_wants_first());
+        assert_eq!(watch::first_wanted(), Button::NONE);
         assert!(pin!(drainer.readable(Want::First)).poll(&mut context).is_ready());
     }
 
@@ -143,7 +147,7 @@ mod tests {
         let mut context = Context::from_waker(&waker);
         let mut readable = pin!(drainer.readable(Want::Batch));
         assert!(readable.as_mut().poll(&mut context).is_pending());
-        assert!(!watch::any_wants_first());
+        assert_eq!(watch::first_wanted(), Button::NONE);
         // The last one is not sealed.
         (0..2).for_each(|_| fill_chunk(&pipe));
         assert!(!watch::rescan_all());
@@ -173,9 +177,9 @@ mod tests {
         {
             let mut readable = pin!(drainer.readable(Want::First));
             assert!(readable.as_mut().poll(&mut context).is_pending());
-            assert!(watch::any_wants_first());
+            assert_ne!(watch::first_wanted(), Button::NONE);
         }
-        assert!(!watch::any_wants_first());
+        assert_eq!(watch::first_wanted(), Button::NONE);
     }
 
     #[test]
@@ -211,7 +215,7 @@ mod tests {
         let mut context = Context::from_waker(Waker::noop());
         let mut readable = pin!(drainer.readable(Want::First));
         assert!(readable.as_mut().poll(&mut context).is_pending());
-        bell.lie_down(Bed::Futex, true);
+        bell.lie_down(Bed::Futex, watch::first_wanted());
         put(b"late").unwrap_err();
         assert!(bell.get_up(), "a chunk was sealed, and nobody was told");
         assert!(watch::rescan_all());

@@ -105,7 +105,7 @@ impl Park for Look<'_> {
     fn park(&mut self, has_work: &dyn Fn() -> bool) -> bool {
         // The kernel owes nothing: then a futex is the cheaper bed, and shows no iowait.
         let bed = if self.driver.in_flight() == 0 { Bed::Futex } else { Bed::Driver };
-        self.doorbell.lie_down(bed, watch::any_wants_first());
+        self.doorbell.lie_down(bed, watch::first_wanted());
         // The last look, after the doorbell knows; see its picture.
         if has_work() || watch::rescan_all() {
             self.doorbell.get_up();

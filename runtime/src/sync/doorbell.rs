@@ -11,7 +11,7 @@
 //! ```
 //!
 //! At least one of the two sees the other. The word also says *how* the worker sleeps, so that
-//! the caller signals the right thing, and whether it is idle, so that producers of telemetry
+//! the caller signals the right thing, and for whom it is idle, so that producers of telemetry
 //! can leave a merely dozing worker alone until there is a batch to send.
 
 use std::fmt;
@@ -27,14 +27,36 @@ const AWAKE: u32 = 0;
 /// The worker sleeps, or has said that it will and is looking for work a last time.
 /// Set and cleared by the worker only.
 const ASLEEP: u32 = 1;
-/// With `ASLEEP`: no telemetry is pending and no deadline is armed for it, so the first commit
-/// has to ring. Set and cleared by the worker only.
-const IDLE: u32 = 1 << 1;
 /// With `ASLEEP`: the worker sleeps in its driver, not on the futex. Set and cleared by the
 /// worker only.
 const IN_DRIVER: u32 = 1 << 2;
 /// Somebody rang since `ASLEEP` was set. Set by callers, once a sleep; cleared by the worker.
 const RUNG: u32 = 1 << 3;
+
+/// From this bit on: one a [`Button`]. With `ASLEEP`: what presses that button has nothing
+/// pending and no deadline armed, so its first commit has to ring. Set and cleared by the worker
+/// only.
+const IDLE_SHIFT: u32 = 8;
+
+/// What is pressed by those who commit telemetry: a pipe has a button of its own, so that a
+/// worker that is idle on behalf of one pipe is not woken by the commits of another.
+///
+/// A set of buttons is one too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Button(u32);
+
+impl Button {
+    /// No button.
+    pub const NONE: Self = Self(0);
+    /// All buttons.
+    pub const ALL: Self = Self(u32::MAX << IDLE_SHIFT);
+
+    /// These buttons and those.
+    #[must_use]
+    pub const fn and(self, more: Self) -> Self {
+        Self(self.0 | more.0)
+    }
+}
 
 /// Ends a sleep inside a driver, from any thread.
 pub trait Unpark: Send + Sync {
@@ -56,6 +78,8 @@ pub enum Bed {
 /// drains it: [`Runtime::doorbell`](crate::Runtime::doorbell).
 pub struct Doorbell {
     word: AtomicU32,
+    /// How many buttons were given out.
+    buttons: AtomicU32,
     futex: Futex,
     /// Set once, by the worker, before it first sleeps in its driver.
     driver: OnceLock<Box<dyn Unpark>>,
@@ -69,10 +93,19 @@ impl Doorbell {
     pub fn new() -> Self {
         Self {
             word: AtomicU32::new(AWAKE),
+            buttons: AtomicU32::new(0),
             futex: Futex::new(),
             driver: OnceLock::new(),
             origin: Origin::here(),
         }
+    }
+
+    /// A button that nobody else presses; after the first two dozen, one that somebody else
+    /// presses too, which costs wakes and loses none.
+    pub fn button(&self) -> Button {
+        // Ordering: a number that stands for itself.
+        let before = self.buttons.fetch_add(1, Ordering::Relaxed);
+        Button(1 << (IDLE_SHIFT + before % BUTTONS))
     }
 
     /// Says how to end a sleep inside the driver. The first call counts.
@@ -88,11 +121,11 @@ impl Doorbell {
         self.ring_if(ASLEEP);
     }
 
-    /// Wakes the worker if it sleeps as idle. Call after committing telemetry that need not be
-    /// sent before the batch is full or old enough.
+    /// Wakes the worker if it sleeps as idle for `button`. Call after committing telemetry that
+    /// need not be sent before the batch is full or old enough.
     #[inline]
-    pub fn ring_idle(&self) {
-        self.ring_if(IDLE);
+    pub fn ring_idle(&self, button: Button) {
+        self.ring_if(button.0);
     }
 
     #[inline]
@@ -122,15 +155,14 @@ impl Doorbell {
         }
     }
 
-    /// The worker says that it is going to sleep. It must look for work after this, and call
+    /// The worker says that it is going to sleep, and for which buttons it is idle. It must look for work after this, and call
     /// [`get_up`](Self::get_up) if it finds some or when it wakes.
     #[doc(hidden)]
-    pub fn lie_down(&self, bed: Bed, idle: bool) {
+    pub fn lie_down(&self, bed: Bed, idle: Button) {
         let bed = if bed == Bed::Driver { IN_DRIVER } else { 0 };
-        let idle = if idle { IDLE } else { 0 };
         // A store would do, once a sleep either way: but loom orders a plain store against a
         // concurrent read-modify-write in both ways, and so invents lost wakes.
-        self.word.swap(ASLEEP | bed | idle, Ordering::Relaxed);
+        self.word.swap(ASLEEP | bed | idle.0, Ordering::Relaxed);
         // Ordering: pairs with the fence in `ring_if`; see the module's picture.
         fence(Ordering::SeqCst);
     }
@@ -170,5 +202,37 @@ impl Default for Doorbell {
 impl fmt::Debug for Doorbell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Doorbell").field("word", &self.word).finish_non_exhaustive()
+    }
+}
+
+/// Bits of the word that are left for buttons.
+const BUTTONS: u32 = u32::BITS - IDLE_SHIFT;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_is_idle_for_one_is_not_woken_by_another() {
+        let bell = Doorbell::new();
+        let (first, second) = (bell.button(), bell.button());
+        bell.lie_down(Bed::Futex, first);
+        bell.ring_idle(second);
+        assert!(!bell.get_up());
+        bell.lie_down(Bed::Futex, first);
+        bell.ring_idle(first);
+        assert!(bell.get_up());
+        bell.lie_down(Bed::Futex, first.and(second));
+        bell.ring_idle(second);
+        assert!(bell.get_up());
+    }
+
+    #[test]
+    fn buttons_are_never_used_up_and_none_is_another_bit_of_the_word() {
+        let bell = Doorbell::new();
+        for _ in 0..100 {
+            let Button(bit) = bell.button();
+            assert_eq!((bit.count_ones(), bit & (ASLEEP | IN_DRIVER | RUNG)), (1, 0));
+        }
     }
 }

@@ -7,15 +7,17 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::doorbell::Button;
+
 /// Something a worker rescans.
 pub trait Watch {
     /// Wakes the task that waits, if there is something for it, and says whether it did. Does
     /// not panic.
     fn rescan(&self) -> bool;
 
-    /// Whether the waiting task wants to hear of the very first commit. If so the worker
-    /// sleeps as idle; if not, only a sealed batch rings it.
-    fn wants_first(&self) -> bool;
+    /// The button of those of whose very first commit the waiting task wants to hear. For them
+    /// the worker sleeps as idle; by others, only a sealed batch rings it.
+    fn wants_first(&self) -> Button;
 }
 
 /// Ends the watch when dropped.
@@ -52,9 +54,10 @@ fn nth(at: usize) -> Option<Rc<dyn Watch>> {
     WATCHES.with_borrow(|list| list.get(at).cloned())
 }
 
-/// Whether any of this thread's watches wants to hear of the first commit.
-pub fn any_wants_first() -> bool {
-    WATCHES.with_borrow(|list| list.iter().any(|watch| watch.wants_first()))
+/// Of whose first commit this thread's watches want to hear.
+pub fn first_wanted() -> Button {
+    let both = |sum: Button, watch: &Rc<dyn Watch>| sum.and(watch.wants_first());
+    WATCHES.with_borrow(|list| list.iter().fold(Button::NONE, both))
 }
 
 impl Drop for Registration {
@@ -84,8 +87,8 @@ mod tests {
             self.on_wake.take().map(|wake| wake()).is_some()
         }
 
-        fn wants_first(&self) -> bool {
-            false
+        fn wants_first(&self) -> Button {
+            Button::NONE
         }
     }
 
