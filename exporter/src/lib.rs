@@ -79,14 +79,20 @@ const _: () = {
     #[cfg(feature = "otel_0_33")]
     is_shared::<otel_0_33::SpanProcessor>();
     #[cfg(feature = "otel_0_33")]
+    is_shared::<otel_0_33::SpanExporter>();
+    #[cfg(feature = "otel_0_33")]
+    is_shared::<otel_0_33::LogExporter>();
+    #[cfg(feature = "otel_0_33")]
     is_shared::<otel_0_33::LogProcessor>();
 };
 
 /// Doors for `opentelemetry_sdk` 0.33.
 #[cfg(feature = "otel_0_33")]
 pub mod otel_0_33 {
+    pub use crate::ingest::otel_0_33::log_exporter::LogExporter;
     pub use crate::ingest::otel_0_33::log_processor::LogProcessor;
     pub use crate::ingest::otel_0_33::processor::{FLUSH_LIMIT, SpanProcessor};
+    pub use crate::ingest::otel_0_33::span_exporter::SpanExporter;
 }
 
 /// What fuzz and bench need of the inside. Not covered by semver.

@@ -146,6 +146,11 @@ impl Door {
         !self.closed.swap(true, Ordering::Relaxed)
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        // Ordering: as in `append`.
+        self.closed.load(Ordering::Relaxed)
+    }
+
     #[inline]
     fn line(&self) -> &Line {
         self.shared.line(self.signal)

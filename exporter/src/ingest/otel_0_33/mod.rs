@@ -4,6 +4,8 @@ use std::any::Any;
 
 pub(crate) mod any_value;
 pub(crate) mod attributes;
+mod export;
+pub(crate) mod log_exporter;
 pub(crate) mod log_processor;
 pub(crate) mod log_record;
 pub(crate) mod metrics;
@@ -12,6 +14,7 @@ pub(crate) mod resource;
 pub(crate) mod scope;
 pub(crate) mod scopes;
 pub(crate) mod span_data;
+pub(crate) mod span_exporter;
 
 #[cfg(test)]
 mod arbitrary;
