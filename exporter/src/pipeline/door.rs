@@ -99,6 +99,12 @@ impl Door {
         }
     }
 
+    /// Counts a record that ended inside of this door's own work on another.
+    #[cold]
+    pub(crate) fn refuse_reentrant(&self) {
+        self.line().ledger.count_reentrant();
+    }
+
     /// Delivers whole groups of finished records that bypass the pipe; the answer comes on their
     /// final outcome. What is not taken is counted, and answered at once.
     pub(crate) fn submit(&self, submission: Submission) -> Answer<Settlement> {

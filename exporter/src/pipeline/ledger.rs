@@ -32,6 +32,7 @@ pub(crate) struct Ledger {
     /// Turned away at a door, before the pipe.
     closed_door: AtomicU64,
     too_many_scopes: AtomicU64,
+    reentrant: AtomicU64,
     /// Turned away in a forked child.
     forked: AtomicU64,
     /// Records of submissions: those taken, and those turned away.
@@ -72,6 +73,7 @@ impl Ledger {
             life: AtomicU8::new(Life::Running as u8),
             closed_door: AtomicU64::new(0),
             too_many_scopes: AtomicU64::new(0),
+            reentrant: AtomicU64::new(0),
             forked: AtomicU64::new(0),
             submitted: AtomicU64::new(0),
             submitted_full: AtomicU64::new(0),
@@ -119,6 +121,10 @@ impl Ledger {
 
     pub(crate) fn count_too_many_scopes(&self, records: u64) {
         add(&self.too_many_scopes, records);
+    }
+
+    pub(crate) fn count_reentrant(&self) {
+        add(&self.reentrant, 1);
     }
 
     pub(crate) fn count_forked(&self, records: u64) {
@@ -206,7 +212,7 @@ impl Ledger {
     /// Records that a program ended, whatever became of them.
     pub(crate) fn emitted(&self, pipe: &Counters) -> u64 {
         let submitted = [&self.submitted, &self.submitted_full, &self.submitted_late];
-        let turned_away = [&self.closed_door, &self.too_many_scopes];
+        let turned_away = [&self.closed_door, &self.too_many_scopes, &self.reentrant];
         let own: u64 = submitted.into_iter().chain(turned_away).map(load).sum();
         pipe.offered + own
     }
@@ -221,7 +227,7 @@ impl Ledger {
         let mut dropped = Dropped {
             queue_full: self.full(pipe),
             oversize: pipe.oversize + load(&self.oversize),
-            reentrant: pipe.reentrant,
+            reentrant: pipe.reentrant + load(&self.reentrant),
             after_shutdown: load(&self.closed_door),
             refused: load(&self.refused),
             retries_exhausted: load(&self.exhausted),

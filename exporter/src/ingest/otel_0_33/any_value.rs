@@ -5,7 +5,7 @@ use opentelemetry::logs::AnyValue;
 use crate::encode::common::{Place, Scalar, Value};
 
 impl Value for AnyValue {
-    #[inline]
+    #[inline(always)] // See `Place::scalar`: a sixth of the time of a record.
     fn put(&self, place: Place<'_, '_>) {
         match self {
             Self::String(text) => place.scalar(Scalar::Str(text.as_str())),

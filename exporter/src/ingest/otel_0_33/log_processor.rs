@@ -64,8 +64,8 @@ impl opentelemetry_sdk::logs::LogProcessor for LogProcessor {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
         if self.door.admits() {
             let name = record.target().map_or_else(|| scope.name(), AsRef::as_ref);
-            let tag = scopes::named_tag(&self.door, scope, name);
-            self.door.append(tag, |out| encode_log_record(out, record, self.door.limits()));
+            let limits = self.door.limits();
+            scopes::append(&self.door, scope, name, |out| encode_log_record(out, record, limits));
         }
     }
 

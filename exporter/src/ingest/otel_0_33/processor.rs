@@ -59,8 +59,8 @@ impl opentelemetry_sdk::trace::SpanProcessor for SpanProcessor {
 
     fn on_end(&self, span: SpanData) {
         if span.span_context.is_sampled() && self.door.admits() {
-            let tag = scopes::tag(&self.door, &span.instrumentation_scope);
-            self.door.append(tag, |out| encode_span(out, &span, self.door.limits()));
+            let (scope, limits) = (&span.instrumentation_scope, self.door.limits());
+            scopes::append(&self.door, scope, scope.name(), |out| encode_span(out, &span, limits));
         }
     }
 

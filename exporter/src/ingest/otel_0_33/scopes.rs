@@ -3,34 +3,44 @@
 use std::cell::RefCell;
 
 use opentelemetry::InstrumentationScope;
+use spanwire_runtime::buf::Cursor;
 use spanwire_runtime::pipe::Tag;
 
 use super::scope::encode_named_scope;
 use crate::pipeline::door::Door;
 
-/// The tag of a scope of `door`'s records: from this thread's cache if it is one of the last that
-/// it used, which costs no allocation and no lock.
-#[inline]
-pub(crate) fn tag(door: &Door, scope: &InstrumentationScope) -> Option<Tag> {
-    named_tag(door, scope, scope.name())
-}
-
-/// The same for a scope that is called `name` instead.
+/// Appends a record of `scope`, which is called `name` here, to those of `door`.
 ///
 /// A log record's target takes the place of the scope's name, as in opentelemetry-proto: a bridge
 /// from another logging library has one scope for all targets of a program.
 #[inline]
-pub(crate) fn named_tag(door: &Door, scope: &InstrumentationScope, name: &str) -> Option<Tag> {
+pub(crate) fn append(
+    door: &Door,
+    scope: &InstrumentationScope,
+    name: &str,
+    encode: impl FnMut(&mut Cursor<'_>),
+) {
+    match tag(door, scope, name) {
+        Ok(tag) => door.append(tag, encode),
+        Err(Reentrant) => door.refuse_reentrant(),
+    }
+}
+
+/// This thread is about to look a scope up: an instrumented allocator ended the record. Looking
+/// up another would meet the registry's lock, which this thread may have.
+struct Reentrant;
+
+/// The tag of a scope: from this thread's cache if it is one of the last that it used, which
+/// costs no allocation and no lock.
+#[inline]
+fn tag(door: &Door, scope: &InstrumentationScope, name: &str) -> Result<Option<Tag>, Reentrant> {
     let look_up = || door.tag(encode_named_scope(scope, name, door.limits()));
     let known = SCOPES.try_with(|scopes| {
-        // It is borrowed if an allocator ends spans; gone if the thread ends its last ones.
-        let mut scopes = scopes.try_borrow_mut().ok()?;
-        Some(scopes.tag(door.id(), scope, name, look_up))
+        let mut scopes = scopes.try_borrow_mut().map_err(|_| Reentrant)?;
+        Ok(scopes.tag(door.id(), scope, name, look_up))
     });
-    match known {
-        Ok(Some(tag)) => tag,
-        Ok(None) | Err(_) => look_up(),
-    }
+    // The cache is gone if the thread ends its very last records.
+    known.unwrap_or_else(|_| Ok(look_up()))
 }
 
 /// What a thread remembers.
@@ -119,6 +129,8 @@ thread_local! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exporter::Exporter;
+    use crate::model::Signal;
     use opentelemetry::KeyValue;
 
     fn scopes() -> Vec<(InstrumentationScope, &'static str)> {
@@ -192,5 +204,17 @@ mod tests {
         assert_eq!(known.tag(0, &scope, "", || None), None);
         let tag = Tag::new(0, 0);
         assert_eq!(known.tag(0, &scope, "", || Some(tag)), Some(tag));
+    }
+
+    #[test]
+    fn a_record_that_ends_while_its_thread_looks_a_scope_up_is_refused_and_counted() {
+        let exporter = Exporter::builder().env_from(|_| None).build().unwrap();
+        let door = Door::open(exporter.shared(), Signal::Logs);
+        let scope = InstrumentationScope::default();
+        SCOPES.with_borrow_mut(|_| append(&door, &scope, "", |_| panic!("nothing is encoded")));
+        let stats = exporter.stats();
+        assert_eq!((stats.logs.emitted, stats.logs.dropped.reentrant), (1, 1));
+        assert_eq!(stats.accounted_for(), 1);
+        exporter.shutdown(std::time::Duration::from_secs(60)).unwrap();
     }
 }
