@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use proptest::prelude::*;
-use spanwire_runtime::buf::{Cursor, Overflow};
+use spanwire_runtime::buf::{Cursor, Overflow, Padded};
 
 /// One call of an encoder; positions are fractions of what is written, so that most are valid.
 #[derive(Clone, Debug)]
@@ -11,6 +11,7 @@ enum Op {
     U8(u8),
     Array([u8; 9]),
     Slice(Vec<u8>),
+    Row { first: Vec<u8>, number: [u8; 13], len: usize, last: Vec<u8> },
     Patch { at: usize, bytes: Vec<u8> },
     OpenGap { at: usize, by: usize },
     CloseGap { at: usize, by: usize },
@@ -21,11 +22,17 @@ fn op() -> impl Strategy<Value = Op> {
         any::<u8>().prop_map(Op::U8),
         any::<[u8; 9]>().prop_map(Op::Array),
         prop::collection::vec(any::<u8>(), 0..80).prop_map(Op::Slice),
+        (short(), any::<[u8; 13]>(), 0_usize..=13, short())
+            .prop_map(|(first, number, len, last)| Op::Row { first, number, len, last }),
         (any::<usize>(), prop::collection::vec(any::<u8>(), 0..6))
             .prop_map(|(at, bytes)| Op::Patch { at, bytes }),
         (any::<usize>(), 0_usize..20).prop_map(|(at, by)| Op::OpenGap { at, by }),
         (any::<usize>(), 0_usize..20).prop_map(|(at, by)| Op::CloseGap { at, by }),
     ]
+}
+
+fn short() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 0..40)
 }
 
 /// The oracle: a vector with a limit, written without regard for speed.
@@ -59,6 +66,17 @@ fn apply(op: &Op, cursor: &mut Cursor<'_>, model: &mut Model) {
         Op::Slice(bytes) => {
             cursor.put_slice(bytes);
             model.insert(end, bytes);
+        }
+        Op::Row { first, number, len, last } => {
+            let number_first = Padded::new(*number, *len);
+            cursor.put_row((
+                first.as_slice(),
+                (number_first, [1, 2]),
+                last.as_slice(),
+                number_first,
+            ));
+            let number = &number[..*len];
+            model.insert(end, &[first, number, &[1, 2], last, number].concat());
         }
         Op::Patch { at, bytes } => {
             let at = at % (end.saturating_sub(bytes.len()) + 1);
@@ -114,6 +132,25 @@ fn every_length_of_a_slice_is_copied_whole() {
         Cursor::append_to(&mut out, size, |cursor| cursor.put_slice(&source[..size])).unwrap();
         assert_eq!(out[1..], source[..size], "{size} bytes");
     }
+}
+
+#[test]
+fn a_row_needs_no_more_room_than_it_is_long() {
+    let row = || ([1, 2], b"abc".as_slice(), Padded::new([7; 10], 4));
+    for room in 0..40 {
+        let mut memory = vec![MaybeUninit::uninit(); room];
+        let mut cursor = Cursor::new(&mut memory);
+        cursor.put_row(row());
+        assert_eq!(cursor.is_overflowed(), room < 9, "{room}");
+        let expected: &[u8] = if room < 9 { b"" } else { b"\x01\x02abc\x07\x07\x07\x07" };
+        assert_eq!(cursor.written(), expected);
+    }
+}
+
+#[test]
+#[should_panic(expected = "5 bytes of an array of 4")]
+fn a_padded_number_is_not_longer_than_its_array() {
+    let _ = Padded::new([0; 4], 5);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! A producer's values are walked where they are: its type implements [`Value`], which says to a
 //! [`Place`] what it is. [`Attributes`] writes the attributes of one record within its limits.
 
-use spanwire_runtime::buf::Cursor;
+use spanwire_runtime::buf::{Cursor, Padded};
 
 use super::envelope::Frame;
 use super::limits::{AttributeLimits, Duplicates};
@@ -12,8 +12,8 @@ use crate::wire::fields::{
     scope_records,
 };
 use crate::wire::write::{
-    Wire, field_len, key, message, put_len, put_str_unless_empty, put_uint_unless_zero, put_varint,
-    to_bytes, varint_len,
+    CONTINUES, Wire, field_len, key, message, put_len, put_str_unless_empty, put_uint_unless_zero,
+    to_bytes, varint, varint_len,
 };
 
 mod names;
@@ -53,20 +53,17 @@ pub(crate) struct Place<'p, 'm> {
     field: u8,
     /// The name of an attribute.
     name: Option<&'p str>,
-    bounds: Bounds,
+    limits: &'p AttributeLimits,
+    around: Around,
 }
 
-/// What a value may still have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Bounds {
-    /// Arrays and maps in each other, by the limit.
+/// What is around a value, inside of its attribute.
+#[derive(Clone, Copy, Debug, Default)]
+struct Around {
+    /// Arrays and maps; at most `depth_max`.
     depth: u32,
-    /// Messages in each other, by what receivers decode.
+    /// Messages in each other; at most [`MESSAGES_MAX`].
     messages: u32,
-    /// Characters of a string, bytes of a byte array; [`u32::MAX`] is any number.
-    len: u32,
-    /// What becomes of equal keys in a map.
-    duplicates: Duplicates,
 }
 
 /// Writes the attributes of one message, as if they were set one after another: equal keys are
@@ -90,56 +87,46 @@ impl<'p, 'm> Place<'p, 'm> {
     /// and to what is in maps the rule of equal keys; its length applies as well, so give
     /// `Limits::exempt` for a log record's body.
     #[inline]
-    pub(crate) fn field(out: &'p mut Cursor<'m>, field: u8, limits: &AttributeLimits) -> Self {
-        Self { out, field, name: None, bounds: Bounds::of(limits) }
+    pub(crate) fn field(out: &'p mut Cursor<'m>, field: u8, limits: &'p AttributeLimits) -> Self {
+        Self { out, field, name: None, limits, around: Around::default() }
     }
 
     /// A value without parts.
     #[inline(always)] // So that the compiler knows the kind of the value at each call.
     pub(crate) fn scalar(self, value: Scalar<'_>) {
-        let value = value.cut(self.bounds.len);
-        if let Some(name) = self.name {
-            attribute_name(self.out, self.field, name, field_len(value.len()));
-            value.put(self.out, VALUE);
-        } else {
-            value.put(self.out, self.field);
+        let value = match self.limits.value_len_max {
+            Some(len) => value.cut(len),
+            None => value,
+        };
+        match self.name {
+            Some(name) => put_attribute(self.out, self.field, name, value),
+            None => value.put(self.out, self.field),
         }
     }
 
     /// An array.
-    #[inline]
+    #[inline(always)] // Taken apart, it stays in registers for what is no array.
     pub(crate) fn list<V: Value>(self, values: impl IntoIterator<Item = V>) {
-        self.parts(ARRAY_VALUE, LIST_MESSAGES, |out, bounds| {
-            for value in values {
-                value.put(Place { out: &mut *out, field: VALUES, name: None, bounds });
-            }
-        });
+        let Self { out, field, name, limits, around } = self;
+        put_list(out, field, name, limits, around, values);
     }
 
     /// A map.
-    #[inline]
+    #[inline(always)] // See `list`.
     pub(crate) fn map<K: AsRef<str>, V: Value>(self, entries: impl IntoIterator<Item = (K, V)>) {
-        self.parts(KVLIST_VALUE, MAP_MESSAGES, |out, bounds| {
-            let mut names = Names::new(out.len());
-            for (name, value) in entries {
-                if bounds.duplicates == Duplicates::LastWins {
-                    names.admit(out, name.as_ref());
-                }
-                let name = Some(name.as_ref());
-                value.put(Place { out: &mut *out, field: ENTRIES, name, bounds });
-            }
-        });
+        let Self { out, field, name, limits, around } = self;
+        put_map(out, field, name, limits, around, entries);
     }
 
     /// A value with parts, which are the message `member` of the oneof; an empty value if that
     /// is too deep. `fill` writes them, each at most `messages` deeper than this value.
-    fn parts(self, member: u8, messages: u32, fill: impl FnOnce(&mut Cursor<'_>, Bounds)) {
-        let Some(bounds) = self.bounds.deeper(messages) else {
+    fn parts(self, member: u8, messages: u32, fill: impl FnOnce(&mut Cursor<'_>, Around)) {
+        let Some(around) = self.around.deeper(messages, self.limits) else {
             return self.scalar(Scalar::Empty);
         };
         let put = |out: &mut Cursor<'_>, field| {
             message(out, field, PARTS_LEN, |out| {
-                message(out, member, PARTS_LEN, |out| fill(out, bounds));
+                message(out, member, PARTS_LEN, |out| fill(out, around));
             });
         };
         let Some(name) = self.name else { return put(self.out, self.field) };
@@ -150,19 +137,51 @@ impl<'p, 'm> Place<'p, 'm> {
     }
 }
 
-impl Bounds {
-    #[inline]
-    fn of(limits: &AttributeLimits) -> Self {
-        let len = limits.value_len_max.unwrap_or(u32::MAX);
-        let (depth, duplicates) = (limits.depth_max, limits.duplicates);
-        Self { depth, messages: MESSAGES_MAX, len, duplicates }
-    }
+#[inline(never)]
+fn put_list<V: Value>(
+    out: &mut Cursor<'_>,
+    field: u8,
+    name: Option<&str>,
+    limits: &AttributeLimits,
+    around: Around,
+    values: impl IntoIterator<Item = V>,
+) {
+    let place = Place { out, field, name, limits, around };
+    place.parts(ARRAY_VALUE, LIST_MESSAGES, |out, around| {
+        for value in values {
+            value.put(Place { out: &mut *out, field: VALUES, name: None, limits, around });
+        }
+    });
+}
 
-    /// What the parts of a value may have that are `messages` deeper, if it may have parts.
-    fn deeper(self, messages: u32) -> Option<Self> {
-        let depth = self.depth.checked_sub(1)?;
-        let messages = self.messages.checked_sub(messages)?;
-        Some(Self { depth, messages, ..self })
+#[inline(never)]
+fn put_map<K: AsRef<str>, V: Value>(
+    out: &mut Cursor<'_>,
+    field: u8,
+    name: Option<&str>,
+    limits: &AttributeLimits,
+    around: Around,
+    entries: impl IntoIterator<Item = (K, V)>,
+) {
+    let place = Place { out, field, name, limits, around };
+    place.parts(KVLIST_VALUE, MAP_MESSAGES, |out, around| {
+        let mut names = Names::new(out.len());
+        for (name, value) in entries {
+            if limits.duplicates == Duplicates::LastWins {
+                names.admit(out, name.as_ref());
+            }
+            let name = Some(name.as_ref());
+            value.put(Place { out: &mut *out, field: ENTRIES, name, limits, around });
+        }
+    });
+}
+
+impl Around {
+    /// What is around the parts of a value that are `messages` deeper, if it may have parts.
+    fn deeper(self, messages: u32, limits: &AttributeLimits) -> Option<Self> {
+        let messages = self.messages + messages;
+        let fits = self.depth < limits.depth_max && messages <= MESSAGES_MAX;
+        fits.then_some(Self { depth: self.depth + 1, messages })
     }
 }
 
@@ -184,8 +203,8 @@ impl<'l> Attributes<'l> {
             return;
         }
         self.count += 1;
-        let bounds = Bounds::of(self.limits);
-        value.put(Place { out, field: self.field, name: Some(name), bounds });
+        let (field, limits, around) = (self.field, self.limits, Around::default());
+        value.put(Place { out, field, name: Some(name), limits, around });
     }
 
     /// How many were dropped because there were too many.
@@ -242,23 +261,61 @@ pub(crate) fn scope(
     Frame { head, tail }
 }
 
-/// The start of a `KeyValue` up to the field of its value, which takes `value_len` bytes.
-#[inline]
-fn attribute_name(out: &mut Cursor<'_>, field: u8, name: &str, value_len: usize) {
-    let len = field_len(name.len()) + value_len;
-    if len < 1 << 7 && !name.is_empty() {
-        out.put_array([field, len as u8, NAME, name.len() as u8]);
-        out.put_slice(name.as_bytes());
-    } else {
-        unusual_name(out, field, name, value_len);
+/// Writes a `KeyValue`. One whose length takes one byte is written in one go.
+#[inline(always)]
+fn put_attribute(out: &mut Cursor<'_>, field: u8, name: &str, value: Scalar<'_>) {
+    let name_len = name.len();
+    let len = 2 + name_len + 2 + value.len();
+    if len >= 1 << 7 || name_len == 0 {
+        return put_unusual(out, field, name, value);
+    }
+    let head = [field, len as u8, NAME, name_len as u8];
+    let name = name.as_bytes();
+    match value {
+        Scalar::Empty => out.put_row((head, name, [VALUE, 0])),
+        Scalar::Bool(value) => out.put_row((head, name, [VALUE, 2, BOOL_VALUE, u8::from(value)])),
+        Scalar::Int(value) => {
+            let value = value as u64;
+            if value < 1 << 7 {
+                out.put_row((head, name, [VALUE, 2, INT_VALUE, value as u8]));
+            } else if value < 1 << 14 {
+                let low = value as u8 | CONTINUES;
+                out.put_row((head, name, [VALUE, 3, INT_VALUE, low, (value >> 7) as u8]));
+            } else {
+                out.put_row((head, name, int(VALUE, value)));
+            }
+        }
+        Scalar::Double(value) => {
+            out.put_row((head, name, [VALUE, 9, DOUBLE_VALUE], value.to_le_bytes()))
+        }
+        Scalar::Str(text) => {
+            let len = text.len() as u8;
+            out.put_row((head, name, [VALUE, len + 2, STRING_VALUE, len], text.as_bytes()));
+        }
+        Scalar::Bytes(bytes) => {
+            let len = bytes.len() as u8;
+            out.put_row((head, name, [VALUE, len + 2, BYTES_VALUE, len], bytes));
+        }
     }
 }
 
+/// Writes a `KeyValue` that is long or has no name.
 #[cold]
-fn unusual_name(out: &mut Cursor<'_>, field: u8, name: &str, value_len: usize) {
+fn put_unusual(out: &mut Cursor<'_>, field: u8, name: &str, value: Scalar<'_>) {
     let name_len = if name.is_empty() { 0 } else { field_len(name.len()) };
-    put_len(out, field, name_len + value_len);
+    put_len(out, field, name_len + field_len(value.len()));
     put_str_unless_empty(out, NAME, name);
+    value.put(out, VALUE);
+}
+
+/// An `AnyValue` with a number, as the field with this key.
+#[inline]
+fn int(key: u8, value: u64) -> Padded<13> {
+    let (bytes, len) = varint(value);
+    let mut field = [0; 13];
+    field[..3].copy_from_slice(&[key, len as u8 + 1, INT_VALUE]);
+    field[3..].copy_from_slice(&bytes);
+    Padded::new(field, 3 + len)
 }
 
 impl Scalar<'_> {
@@ -291,7 +348,7 @@ impl Scalar<'_> {
         match self {
             Self::Empty => out.put_array([key, 0]),
             Self::Bool(value) => out.put_array([key, 2, BOOL_VALUE, u8::from(value)]),
-            Self::Int(value) => put_int(out, key, value as u64),
+            Self::Int(value) => out.put_row(int(key, value as u64)),
             Self::Double(value) => {
                 let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
                 out.put_array([key, 9, DOUBLE_VALUE, a, b, c, d, e, f, g, h]);
@@ -299,16 +356,6 @@ impl Scalar<'_> {
             Self::Str(text) => put_text(out, key, STRING_VALUE, text.as_bytes()),
             Self::Bytes(bytes) => put_text(out, key, BYTES_VALUE, bytes),
         }
-    }
-}
-
-#[inline]
-fn put_int(out: &mut Cursor<'_>, key: u8, value: u64) {
-    if value < 1 << 7 {
-        out.put_array([key, 2, INT_VALUE, value as u8]);
-    } else {
-        out.put_array([key, 1 + varint_len(value) as u8, INT_VALUE]);
-        put_varint(out, value);
     }
 }
 

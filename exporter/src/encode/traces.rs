@@ -58,13 +58,25 @@ pub(crate) fn span(out: &mut Cursor<'_>, guess: usize, fill: impl FnOnce(&mut Cu
 /// Writes the fields up to the end time.
 #[inline]
 pub(crate) fn head(out: &mut Cursor<'_>, head: &Head<'_>) {
-    out.put_array(ids(TRACE_ID, head.trace_id, SPAN_ID, head.span_id));
+    out.put_row(([TRACE_ID, 16], head.trace_id, [SPAN_ID, 8], head.span_id));
     put_str_unless_empty(out, TRACE_STATE, head.trace_state);
     // A root has no parent, rather than a parent of zeros.
     if head.parent_span_id != [0; 8] {
-        out.put_array([PARENT_SPAN_ID, 8]);
-        out.put_array(head.parent_span_id);
+        out.put_row(([PARENT_SPAN_ID, 8], head.parent_span_id));
     }
+    let name = head.name.as_bytes();
+    let has_times = head.start_unix_nano != 0 && head.end_unix_nano != 0;
+    if !has_times || name.is_empty() || name.len() >= 1 << 7 {
+        return put_unusual(out, head);
+    }
+    let start = ([START_TIME], head.start_unix_nano.to_le_bytes());
+    let end = ([END_TIME], head.end_unix_nano.to_le_bytes());
+    out.put_row(([NAME, name.len() as u8], name, [KIND, head.kind], start, end));
+}
+
+/// The fields from the name on, each for itself.
+#[cold]
+fn put_unusual(out: &mut Cursor<'_>, head: &Head<'_>) {
     put_str_unless_empty(out, NAME, head.name);
     out.put_array([KIND, head.kind]);
     put_fixed64_unless_zero(out, START_TIME, head.start_unix_nano);
@@ -112,12 +124,11 @@ pub(crate) fn link(
     attributes: impl FnOnce(&mut Cursor<'_>) -> u32,
 ) {
     message(out, LINK, guess + LINK_LEN + target.trace_state.len(), |out| {
-        out.put_array(ids(LINK_TRACE_ID, target.trace_id, LINK_SPAN_ID, target.span_id));
+        out.put_row(([LINK_TRACE_ID, 16], target.trace_id, [LINK_SPAN_ID, 8], target.span_id));
         put_str_unless_empty(out, LINK_TRACE_STATE, target.trace_state);
         let dropped = attributes(out).saturating_add(dropped_attributes);
         put_uint_unless_zero(out, LINK_DROPPED_ATTRIBUTES, dropped.into());
-        out.put_u8(LINK_FLAGS);
-        out.put_array(flag_bits(target.trace_flags, target.is_remote).to_le_bytes());
+        out.put_row(([LINK_FLAGS], flag_bits(target.trace_flags, target.is_remote).to_le_bytes()));
     });
 }
 
@@ -154,19 +165,6 @@ pub(crate) fn flags(out: &mut Cursor<'_>, trace_flags: u8, parent_is_remote: boo
 fn flag_bits(trace_flags: u8, is_remote: bool) -> u32 {
     let remote = if is_remote { fields::span_flags::CONTEXT_IS_REMOTE } else { 0 };
     u32::from(trace_flags) | fields::span_flags::CONTEXT_HAS_IS_REMOTE | remote
-}
-
-/// Two id fields side by side.
-#[inline]
-fn ids(trace_key: u8, trace_id: [u8; 16], span_key: u8, span_id: [u8; 8]) -> [u8; 28] {
-    let mut ids = [0; 28];
-    ids[0] = trace_key;
-    ids[1] = 16;
-    ids[2..18].copy_from_slice(&trace_id);
-    ids[18] = span_key;
-    ids[19] = 8;
-    ids[20..].copy_from_slice(&span_id);
-    ids
 }
 
 /// The key of a span's attributes.

@@ -3,7 +3,7 @@
 use std::iter::successors;
 
 use bytes::Bytes;
-use spanwire_runtime::buf::Cursor;
+use spanwire_runtime::buf::{Cursor, Padded};
 
 /// How a field is laid out (protobuf encoding, "Message Structure").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub(crate) fn put_varint(out: &mut Cursor<'_>, value: u64) {
         out.put_array([value as u8 | CONTINUES, middle, (value >> 14) as u8]);
     } else {
         let (bytes, len) = varint(value);
-        out.put_slice(&bytes[..len]);
+        out.put_row(Padded::new(bytes, len));
     }
 }
 
@@ -178,7 +178,8 @@ fn settle(out: &mut Cursor<'_>, length_at: usize, reserved: usize, len: usize) {
 }
 
 /// A varint and how many bytes of it count.
-fn varint(mut value: u64) -> ([u8; VARINT_LEN_MAX], usize) {
+#[inline]
+pub(crate) fn varint(mut value: u64) -> ([u8; VARINT_LEN_MAX], usize) {
     let mut bytes = [0; VARINT_LEN_MAX];
     let mut len = 0;
     while value >= 1 << 7 {

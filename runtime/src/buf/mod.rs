@@ -5,6 +5,8 @@
 
 mod cursor;
 mod pieces;
+mod row;
 
 pub use self::cursor::{Cursor, Overflow};
 pub(crate) use self::pieces::advance;
+pub use self::row::{Padded, Row};

@@ -44,6 +44,7 @@ impl common::Value for Value {
     }
 }
 
+#[inline(always)] // See `Place::list`.
 fn put_array(place: Place<'_, '_>, array: &Array) {
     match array {
         Array::Bool(values) => place.list(values.iter().copied().map(Scalar::Bool)),

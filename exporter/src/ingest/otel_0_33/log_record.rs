@@ -4,7 +4,7 @@ use opentelemetry::logs::AnyValue;
 use opentelemetry_sdk::logs::{SdkLogRecord, TraceContext};
 use spanwire_runtime::buf::Cursor;
 
-use super::span_data::unix_nano;
+use super::clock::unix_nano;
 use crate::encode::common::{Attributes, Place, Value};
 use crate::encode::limits::Limits;
 use crate::encode::logs;

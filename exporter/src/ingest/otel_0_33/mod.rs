@@ -4,6 +4,7 @@ use std::any::Any;
 
 pub(crate) mod any_value;
 pub(crate) mod attributes;
+pub(crate) mod clock;
 mod export;
 pub(crate) mod log_exporter;
 pub(crate) mod log_processor;

@@ -1,13 +1,13 @@
 //! A finished span of opentelemetry_sdk 0.33.
 
 use std::borrow::Cow;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use opentelemetry::trace::{Event, Link, SpanContext, SpanKind, Status, TraceState};
 use opentelemetry_sdk::trace::SpanData;
 use spanwire_runtime::buf::Cursor;
 
 use super::attributes::{guess_len, put_attributes};
+use super::clock::unix_nano;
 use crate::encode::limits::{AttributeLimits, Limits};
 use crate::encode::traces;
 use crate::wire::fields::span_kind;
@@ -89,14 +89,6 @@ fn kind(kind: &SpanKind) -> u8 {
         SpanKind::Producer => span_kind::PRODUCER,
         SpanKind::Consumer => span_kind::CONSUMER,
     }
-}
-
-/// Nanoseconds since 1970. Earlier times are 0, which OTLP reads as unknown; times after the
-/// year 2554 are the last one that fits.
-pub(super) fn unix_nano(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = since.as_secs().saturating_mul(1_000_000_000);
-    seconds.saturating_add(since.subsec_nanos().into())
 }
 
 fn guess_span_len(span: &SpanData) -> usize {

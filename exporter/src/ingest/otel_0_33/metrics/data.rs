@@ -14,7 +14,7 @@ use opentelemetry_sdk::metrics::data::{
 };
 use spanwire_runtime::buf::Cursor;
 
-use super::super::span_data::unix_nano;
+use super::super::clock::unix_nano;
 use crate::encode::common::Attributes;
 use crate::encode::limits::{AttributeLimits, Duplicates};
 use crate::encode::metrics::patch::{End, Patch};
