@@ -3,30 +3,11 @@
 
 mod pipe;
 
-use std::future::Future;
-use std::pin::pin;
-use std::task::{Context, Waker};
-
 use loom::sync::Arc;
 use loom::thread;
-use pipe::{check, put, take, tiny};
+use pipe::{check, put, take, tiny, wait};
 use spanwire_runtime::Doorbell;
-use spanwire_runtime::pipe::{Drainer, Pipe, Want};
-use spanwire_runtime::sync::doorbell::Bed;
-use spanwire_runtime::sync::watch;
-
-/// What a worker does while its only task waits for `want`.
-fn wait(bell: &Doorbell, drainer: &mut Drainer, want: Want) {
-    let mut readable = pin!(drainer.readable(want));
-    let mut context = Context::from_waker(Waker::noop());
-    while readable.as_mut().poll(&mut context).is_pending() {
-        bell.lie_down(Bed::Futex, watch::first_wanted());
-        if !watch::rescan_all() {
-            bell.sleep(None);
-        }
-        bell.get_up();
-    }
-}
+use spanwire_runtime::pipe::{Pipe, Want};
 
 #[test]
 fn the_first_commit_wakes_an_idle_worker() {

@@ -11,12 +11,13 @@ use spanwire_runtime::pipe::{Config, Counters, Drainer, Pipe, Refusal, Run, Tag}
 const CHUNK: usize = 4096;
 const TAG: Tag = Tag::new(1, 2);
 
-/// Everybody gets a chunk at once, so that tests need not warm up.
+/// Everybody gets a chunk at once, so that tests need not warm up; no record is longer than one.
 fn config(chunks: usize) -> Config {
     let mut config = Config::default();
     config.chunk_bytes = CHUNK;
     config.chunks = chunks;
     config.promote_after = 0;
+    config.record_bytes_max = CHUNK;
     config
 }
 

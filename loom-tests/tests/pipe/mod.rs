@@ -1,10 +1,16 @@
 //! What the models of the pipe have in common: tiny pipes, and a record that says who wrote it.
 #![allow(dead_code, reason = "each model uses a part of it")]
 
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Waker};
+
 use loom::model::Builder;
 use loom::sync::Arc;
 use spanwire_runtime::Doorbell;
-use spanwire_runtime::pipe::{Config, Drainer, Pipe, Refusal, Run, Tag};
+use spanwire_runtime::pipe::{Config, Drainer, Pipe, Refusal, Run, Tag, Want};
+use spanwire_runtime::sync::doorbell::Bed;
+use spanwire_runtime::sync::watch;
 
 /// Explores all interleavings with at most as many preemptions as LOOM_MAX_PREEMPTIONS says,
 /// two by default.
@@ -26,6 +32,8 @@ pub(crate) fn tiny(chunks: usize, promote_after: u32) -> Config {
     config.promote_after = promote_after;
     // Out of reach: only the doorbell's models are about batches.
     config.wake_bytes = usize::MAX;
+    // Only where a model is about records that are longer than a chunk.
+    config.record_bytes_max = 0;
     config
 }
 
@@ -58,4 +66,17 @@ pub(crate) fn read(runs: &[Run], seen: &mut Vec<(u8, u8)>) {
 /// The records of `who`, in the order they came out.
 pub(crate) fn of(who: u8, seen: &[(u8, u8)]) -> Vec<u8> {
     seen.iter().filter(|(writer, _)| *writer == who).map(|(_, index)| *index).collect()
+}
+
+/// What a worker does while its only task waits for `want`.
+pub(crate) fn wait(bell: &Doorbell, drainer: &mut Drainer, want: Want) {
+    let mut readable = pin!(drainer.readable(want));
+    let mut context = Context::from_waker(Waker::noop());
+    while readable.as_mut().poll(&mut context).is_pending() {
+        bell.lie_down(Bed::Futex, watch::first_wanted());
+        if !watch::rescan_all() {
+            bell.sleep(None);
+        }
+        bell.get_up();
+    }
 }

@@ -48,8 +48,8 @@ pub(super) struct RunStart {
 /// What threads share of one chunk. In range `0 .. chunks` of the slab's pieces by its index.
 pub(super) struct Chunk {
     /// [`Mark`] up to which bytes, records and runs are published. Written by the chunk's
-    /// [`Pen`](super::pen::Pen) only, and set to zero by the drainer before the chunk goes
-    /// back to the pool.
+    /// [`Pen`](super::pen::Pen) only, and set to zero before the chunk goes back to the pool or,
+    /// by whoever evicts it, to another pen.
     committed: CachePadded<AtomicU64>,
     /// Entries below the committed `runs` are constant; the next one belongs to the pen. Made
     /// when the chunk is first written, so that a pool costs what is used of it.
@@ -61,9 +61,11 @@ pub(super) struct Chunk {
 type Runs = Box<[UnsafeCell<RunStart>; RUNS_MAX]>;
 
 struct DrainSide {
-    /// [`Mark`] up to which runs were handed out. Written by the drainer only.
+    /// [`Mark`] up to which runs were handed out, or are going to be. Written by the drainer,
+    /// under the ledger's lock.
     drained: AtomicU64,
-    /// Slices that are alive. Raised by the drainer only, lowered by whoever drops a slice.
+    /// Slices that are alive, and parts that were cut and are going to be slices. Raised by the
+    /// drainer only, and from zero only under the ledger's lock; lowered by whoever drops a slice.
     leases: AtomicU32,
 }
 
@@ -93,11 +95,11 @@ impl Chunk {
 
     /// Up to where the drainer has taken.
     pub(super) fn drained(&self) -> Mark {
-        // Ordering: written by the drainer, and read by the drainer or as a hint.
+        // Ordering: written under the ledger's lock, and read under it or as a hint.
         Mark::unpack(self.drain.drained.load(Ordering::Relaxed))
     }
 
-    /// The drainer has taken everything up to `mark`.
+    /// The drainer takes everything up to `mark`. Under the ledger's lock.
     pub(super) fn drain_to(&self, mark: Mark) {
         // Ordering: see `drained`.
         self.drain.drained.store(mark.pack(), Ordering::Relaxed);
@@ -134,28 +136,30 @@ impl Chunk {
         runs[index as usize].with(|entry| unsafe { *entry })
     }
 
-    /// One more slice. By the drainer only.
+    /// One more slice or part. By the drainer only, and under the ledger's lock unless there is a
+    /// lease already.
     pub(super) fn lease(&self) {
-        // Ordering: only the drainer raises the count and only the drainer asks for zero, so
-        // it cannot miss its own increment.
+        // Ordering: who asks for zero has the ledger's lock, or is the drainer itself, so it
+        // cannot miss the first increment, and the later ones come before its decrement.
         self.drain.leases.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One slice fewer.
+    /// One slice or part fewer.
     pub(super) fn end_lease(&self) {
         // Ordering: Release pairs with the Acquire in `is_leased`: all reads through the slice
         // happen before the chunk is used again.
         self.drain.leases.fetch_sub(1, Ordering::Release);
     }
 
-    /// Whether any slice is alive.
+    /// Whether any slice or part is alive. Once there is none, there is none until the drainer has
+    /// had the ledger's lock again.
     pub(super) fn is_leased(&self) -> bool {
         // Ordering: Acquire pairs with the Release in `end_lease` of every slice: each is a
         // read-modify-write, so all of them are in the release sequence that is read from.
         self.drain.leases.load(Ordering::Acquire) != 0
     }
 
-    /// Makes the chunk as good as new. By the drainer only, when nobody else refers to it.
+    /// Makes the chunk as good as new. Under the ledger's lock, when nobody else refers to it.
     pub(super) fn reset(&self) {
         debug_assert!(!self.is_leased());
         // Ordering: the ledger's lock carries both to the next pen.

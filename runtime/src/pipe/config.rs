@@ -57,8 +57,8 @@ pub enum WhenFull {
     /// accepted, and are counted as [`Counters::evicted`](super::Counters::evicted). If there is
     /// nothing to evict, because all is lent or still being written, the new one is refused.
     DropOldest,
-    /// The append waits for room, at most for so long, and is then refused. The drainer's own
-    /// thread never waits for itself.
+    /// The append waits for room, at most for so long (and at most a day), and is then refused.
+    /// The drainer's own thread never waits for itself, and a thread that is ending for nobody.
     Block(Duration),
 }
 
@@ -94,6 +94,9 @@ impl Config {
         self.wake_bytes = self.wake_bytes.max(1);
         self.record_bytes_max = self.record_bytes_max.min(RECORD_BYTES_MAX);
         self.large_bytes = self.large_bytes.min(POOL_BYTES_MAX);
+        if let WhenFull::Block(limit) = &mut self.when_full {
+            *limit = (*limit).min(BLOCK_MAX);
+        }
         self
     }
 
@@ -157,5 +160,7 @@ const CHUNKS_MIN: usize = 2;
 const CHUNKS_MAX: usize = 1 << 16;
 /// Half of what a protobuf message may be long, and half of what a mark can count.
 const RECORD_BYTES_MAX: usize = 1 << 30;
+/// An append that waits longer has been forgotten; and deadlines do not overflow.
+const BLOCK_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// 1 TiB where addresses have 64 bits, else a quarter of what there is.
 const POOL_BYTES_MAX: usize = if usize::BITS == 64 { 1 << 40 } else { usize::MAX >> 2 };

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::chunk::Mark;
-use super::ledger::Piece;
+use super::chunk::Chunk;
+use super::large::Lent;
+use super::ledger::{Ledger, Part, Piece, Taken};
 use super::shared::Shared;
 use super::slice::Slice;
 use super::thread::Busy;
 use super::wait;
 use super::{Tag, Want};
+use crate::sync::shim::thread;
 
 /// A run of records with one tag, in the order their thread appended them.
 #[derive(Clone, Debug)]
@@ -21,7 +23,8 @@ pub struct Run {
     pub tag: Tag,
     /// How many records.
     pub records: u32,
-    /// Their bytes: a lease on the chunk, ended when the last clone or slice of it is dropped.
+    /// Their bytes: a lease on the chunk, ended when the last clone or slice of it is dropped. A
+    /// record that is longer than a chunk is a run of its own, and its memory is freed then.
     pub bytes: Bytes,
 }
 
@@ -70,6 +73,7 @@ impl Drainer {
     /// again. Dropping the future ends the wait.
     pub async fn readable(&mut self, want: Want) {
         self.reclaim();
+        self.shared.note_drainer();
         wait::readable(&self.shared, want).await;
     }
 
@@ -82,8 +86,7 @@ impl Drainer {
         }
         let _busy = Busy::hold();
         self.reclaim();
-        let Self { shared, pieces, .. } = self;
-        shared.ledger.lock().cut_sealed(bytes_max, &shared.chunks, pieces);
+        self.cut(|ledger, chunks, pieces| ledger.cut_sealed(bytes_max, chunks, pieces));
         self.hand_out(runs);
     }
 
@@ -95,8 +98,7 @@ impl Drainer {
         }
         let _busy = Busy::hold();
         self.reclaim();
-        let Self { shared, pieces, .. } = self;
-        shared.ledger.lock().cut_all(&shared.chunks, pieces);
+        self.cut(Ledger::cut_all);
         self.hand_out(runs);
     }
 
@@ -111,30 +113,47 @@ impl Drainer {
         let mut ledger = shared.ledger.lock();
         let free = retired.extract_if(.., |chunk| !shared.chunk(*chunk).is_leased());
         ledger.free(free.inspect(|&chunk| wipe(shared, chunk)));
+        shared.tell_waiters(&ledger);
+    }
+
+    fn cut(&mut self, cut: impl FnOnce(&mut Ledger, &[Chunk], &mut Vec<Piece>)) {
+        let Self { shared, pieces, .. } = self;
+        let mut ledger = shared.ledger.lock();
+        ledger.drained_by(thread::current().id());
+        cut(&mut ledger, &shared.chunks, pieces);
     }
 
     fn hand_out(&mut self, runs: &mut Vec<Run>) {
         let mut records = 0;
-        for piece in self.pieces.drain(..) {
-            let from = self.shared.chunk(piece.chunk).drained();
-            records += u64::from(piece.to.records - from.records);
-            push_runs(&self.shared, &piece, from, runs);
-            self.shared.chunk(piece.chunk).drain_to(piece.to);
-            if piece.sealed {
-                self.retired.push(piece.chunk);
+        for Piece { what, .. } in self.pieces.drain(..) {
+            match what {
+                Taken::Part(part) => {
+                    records += u64::from(part.records());
+                    push_runs(&self.shared, part, runs);
+                    // The slices have leases of their own now.
+                    self.shared.chunk(part.chunk).end_lease();
+                    self.retired.extend(part.sealed.then_some(part.chunk));
+                }
+                Taken::Large(large) => {
+                    records += 1;
+                    let tag = large.tag;
+                    let bytes = Bytes::from_owner(Lent::new(&self.shared, large));
+                    runs.push(Run { tag, records: 1, bytes });
+                }
             }
         }
         self.shared.count_taken(records);
     }
 }
 
-/// The runs, or parts of them, between `from` and the end of `piece`.
-fn push_runs(shared: &Arc<Shared>, piece: &Piece, from: Mark, runs: &mut Vec<Run>) {
-    let (chunk, to) = (shared.chunk(piece.chunk), piece.to);
+/// The runs of `part`, or what of them is in it.
+fn push_runs(shared: &Arc<Shared>, part: Part, runs: &mut Vec<Run>) {
+    let Part { chunk: index_in_pool, from, to, .. } = part;
+    let chunk = shared.chunk(index_in_pool);
     // The last run of what was taken before may have gone on.
     for index in from.runs.saturating_sub(1)..to.runs {
         // SAFETY: both indices are below `to.runs`, and `to` is what `committed` returned when
-        // the piece was cut; only this drainer resets chunks.
+        // the part was cut; its lease keeps the chunk from being reset.
         let start = unsafe { chunk.run(index) };
         let next = (index + 1 < to.runs).then(|| {
             // SAFETY: as above.
@@ -147,8 +166,9 @@ fn push_runs(shared: &Arc<Shared>, piece: &Piece, from: Mark, runs: &mut Vec<Run
             continue;
         }
         let first = start.bytes.max(from.bytes);
-        // SAFETY: `end_bytes` is at most `to.bytes`, and `to` was acquired; see above.
-        let slice = unsafe { Slice::lease(shared, piece.chunk, first, end_bytes) };
+        // SAFETY: `end_bytes` is at most `to.bytes`, and `to` was acquired; the part's lease lasts
+        // until the slice has its own.
+        let slice = unsafe { Slice::lease(shared, index_in_pool, first, end_bytes) };
         runs.push(Run { tag: start.tag, records, bytes: Bytes::from_owner(slice) });
     }
 }

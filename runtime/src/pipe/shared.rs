@@ -1,17 +1,19 @@
 //! What all ends of a pipe share, and how a record finds its chunk.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 use super::chunk::Chunk;
 use super::config::Config;
 use super::counters::{Counters, Registry, Tally, Together};
-use super::ledger::{Ledger, Owner};
+use super::large::Large;
+use super::ledger::{Ledger, Owner, Shortage};
 use super::pen::{NoRoom, Pen};
+use super::thread::Busy;
 use super::{Refusal, Tag};
 use crate::buf::Cursor;
 use crate::sync::doorbell::{Button, Doorbell};
 use crate::sync::shim::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::shim::{Arc, Mutex, Slab};
+use crate::sync::shim::{Arc, Condvar, Mutex, Slab};
 use crate::sys::fork::Origin;
 
 /// The pipe itself. Locks are taken in the order of the fields; nobody else's code runs under
@@ -25,6 +27,8 @@ pub(super) struct Shared {
     /// Pen of the chunk of threads that have none of their own.
     common: Mutex<Option<Pen>>,
     pub(super) ledger: Mutex<Ledger>,
+    /// Threads that wait for what comes back to the ledger.
+    pub(super) returns: Condvar,
     pub(super) registry: Registry,
     /// What is counted by threads that have no tally at hand.
     pub(super) loose: Tally,
@@ -54,8 +58,17 @@ pub(super) enum Bell {
 
 /// What became of a record.
 pub(super) struct Written {
-    pub(super) outcome: Result<(), Refusal>,
+    pub(super) outcome: Result<(), Miss>,
     pub(super) bell: Bell,
+}
+
+/// Why a record is in no chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Miss {
+    /// There is none for it.
+    Full(Shortage),
+    /// It does not fit into any.
+    Oversize,
 }
 
 impl Shared {
@@ -66,6 +79,7 @@ impl Shared {
             chunks: (0..config.chunks).map(|_| Chunk::new()).collect(),
             common: Mutex::new(None),
             ledger: Mutex::new(Ledger::new(config)),
+            returns: Condvar::new(),
             registry: Registry::default(),
             loose: Tally::default(),
             taken: AtomicU64::new(0),
@@ -102,14 +116,14 @@ impl Shared {
         match slot {
             Some(pen) => match pen.write(self, tag, encode) {
                 Ok(()) => Written::committed(Bell::Idle),
-                Err(NoRoom) if pen.is_fresh() => Written::refused(Refusal::Oversize, Bell::Silent),
+                Err(NoRoom) if pen.is_fresh() => Written::missed(Miss::Oversize, Bell::Silent),
                 Err(NoRoom) => self.turn_over(slot, owner, tag, encode),
             },
             None => self.write_first(slot, owner, tag, encode),
         }
     }
 
-    /// There is no chunk yet.
+    /// There is no chunk yet; only of the common one, since threads get theirs beforehand.
     #[cold]
     fn write_first(
         &self,
@@ -118,10 +132,13 @@ impl Shared {
         tag: Tag,
         encode: &mut impl FnMut(&mut Cursor<'_>),
     ) -> Written {
-        *slot = self.ledger.lock().claim(owner);
+        debug_assert_eq!(owner, Owner::All);
+        let mut ledger = self.ledger.lock();
+        *slot = ledger.claim_common(&self.chunks);
         if slot.is_none() {
-            return Written::refused(Refusal::Full, Bell::Silent);
+            return Written::missed(Miss::Full(ledger.shortage()), Bell::Silent);
         }
+        drop(ledger);
         self.write(slot, owner, tag, encode)
     }
 
@@ -136,27 +153,27 @@ impl Shared {
         encode: &mut impl FnMut(&mut Cursor<'_>),
     ) -> Written {
         let mut loan = match self.borrow_or_seal(slot, owner) {
-            ControlFlow::Continue(pen) => Loan { shared: self, pen: Some(pen) },
-            ControlFlow::Break(bell) => return Written::refused(Refusal::Full, bell),
+            Ok(pen) => Loan { shared: self, pen: Some(pen) },
+            Err(written) => return written,
         };
         let fits = loan.pen.as_mut().is_some_and(|pen| pen.write(self, tag, encode).is_ok());
         if !fits {
-            return Written::refused(Refusal::Oversize, Bell::Silent);
+            return Written::missed(Miss::Oversize, Bell::Silent);
         }
         Written::committed(loan.settle(slot, owner))
     }
 
     /// A chunk to try the record in. If there is none the old one is sealed all the same: the
     /// pool may be waiting for just this chunk.
-    fn borrow_or_seal(&self, slot: &mut Option<Pen>, owner: Owner) -> ControlFlow<Bell, Pen> {
+    fn borrow_or_seal(&self, slot: &mut Option<Pen>, owner: Owner) -> Result<Pen, Written> {
         let mut ledger = self.ledger.lock();
-        if let Some(fresh) = ledger.borrow() {
-            return ControlFlow::Continue(fresh);
+        if let Some(fresh) = ledger.borrow(&self.chunks) {
+            return Ok(fresh);
         }
         if let Some(old) = slot.take() {
             ledger.seal(old, owner, &self.chunks);
         }
-        ControlFlow::Break(Bell::after_seal(&ledger))
+        Err(Written::missed(Miss::Full(ledger.shortage()), Bell::after_seal(&ledger)))
     }
 
     /// Writes a record into the chunk that all threads share. `last` is the sequence of the
@@ -179,6 +196,34 @@ impl Shared {
         written
     }
 
+    /// Queues a record that is longer than a chunk, behind what its thread has written before:
+    /// to its own chunk in `slot`, or up to the sequence `last`, which is kept up to date. The
+    /// record comes back if there is no room for it.
+    pub(super) fn publish(
+        &self,
+        large: Large,
+        slot: &mut Option<Pen>,
+        last: &mut u64,
+    ) -> Result<(), (Large, Shortage)> {
+        let mut ledger = self.ledger.lock();
+        *last = ledger.push_large(large, slot, &self.chunks)?;
+        let bell = Bell::after_seal(&ledger);
+        drop(ledger);
+        self.ring(bell);
+        Ok(())
+    }
+
+    /// A record that was longer than a chunk is gone.
+    pub(super) fn end_large(&self, bytes: usize) {
+        if self.is_forked() {
+            return;
+        }
+        let _busy = Busy::hold();
+        let mut ledger = self.ledger.lock();
+        ledger.end_large(bytes);
+        self.tell_waiters(&ledger);
+    }
+
     fn seal(&self, pen: Pen, owner: Owner) -> Bell {
         let mut ledger = self.ledger.lock();
         ledger.seal(pen, owner, &self.chunks);
@@ -198,6 +243,7 @@ impl Shared {
     pub(super) fn close(&self) {
         // Ordering: no more than a notice; see `Pipe::close` for what it promises.
         self.closed.store(true, Ordering::Relaxed);
+        self.release_waiters();
     }
 
     #[inline]
@@ -225,9 +271,10 @@ impl Shared {
             self.in_child.add_to(&mut own);
             return own;
         }
+        let evicted = self.ledger.lock().evicted();
         let sum = self.registry.sum(&self.loose);
         // Ordering: see `count_taken`.
-        Counters { taken: self.taken.load(Ordering::Relaxed), ..sum }
+        Counters { taken: self.taken.load(Ordering::Relaxed), evicted, ..sum }
     }
 
     /// Counts a refusal without touching anything that the interrupted append may hold.
@@ -242,7 +289,7 @@ impl Shared {
         self.in_child.count::<Together>(|| Err(Refusal::Forked))
     }
 
-    /// Appends for a thread whose thread-locals are gone.
+    /// Appends for a thread whose thread-locals are gone. It is about to end and waits for nobody.
     #[cold]
     pub(super) fn append_loose(
         &self,
@@ -255,7 +302,14 @@ impl Shared {
             }
             let written = self.write_common(&mut 0, tag, encode);
             self.ring(written.bell);
-            written.outcome
+            match written.outcome {
+                Ok(()) => Ok(()),
+                Err(Miss::Full(_)) => Err(Refusal::Full),
+                Err(Miss::Oversize) => {
+                    let large = Large::encode(&self.config, tag, encode)?;
+                    self.publish(large, &mut None, &mut 0).map_err(|_| Refusal::Full)
+                }
+            }
         })
     }
 }
@@ -283,7 +337,9 @@ impl Loan<'_> {
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
         if let Some(pen) = self.pen.take() {
-            self.shared.ledger.lock().put_back(pen);
+            let mut ledger = self.shared.ledger.lock();
+            ledger.put_back(pen);
+            self.shared.tell_waiters(&ledger);
         }
     }
 }
@@ -301,7 +357,7 @@ impl Written {
     }
 
     #[inline]
-    fn refused(why: Refusal, bell: Bell) -> Self {
+    fn missed(why: Miss, bell: Bell) -> Self {
         Self { outcome: Err(why), bell }
     }
 }

@@ -4,9 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Weak};
 
 use super::counters::{Alone, Own};
+use super::large::Large;
 use super::ledger::Owner;
+use super::patience::Patience;
 use super::pen::Pen;
-use super::shared::Shared;
+use super::shared::{Miss, Shared};
 use super::{Refusal, Tag};
 use crate::buf::Cursor;
 use crate::sync::shim::thread_local;
@@ -109,9 +111,15 @@ struct Writer {
     pipe: Weak<Shared>,
     /// `None` only while leaving.
     tally: Option<Own>,
+    hand: Hand,
+}
+
+/// Where this thread writes.
+#[derive(Default)]
+struct Hand {
     /// Pen of the thread's own chunk, if it has one.
     pen: Option<Pen>,
-    /// Sequence of the last chunk that this thread wrote to.
+    /// Sequence of the last chunk, or long record, that this thread wrote.
     last: u64,
     /// Records appended to the common chunk, up to the number that promotes.
     common: u32,
@@ -120,7 +128,7 @@ struct Writer {
 impl Writer {
     fn new(shared: &Arc<Shared>) -> Self {
         let tally = Some(shared.registry.enter());
-        Self { pipe: Arc::downgrade(shared), tally, pen: None, last: 0, common: 0 }
+        Self { pipe: Arc::downgrade(shared), tally, hand: Hand::default() }
     }
 
     #[inline]
@@ -135,26 +143,17 @@ impl Writer {
         tag: Tag,
         encode: &mut impl FnMut(&mut Cursor<'_>),
     ) -> Result<(), Refusal> {
-        let Self { tally: Some(tally), pen, last, common, .. } = self else {
+        let Self { tally: Some(tally), hand, .. } = self else {
             return shared.append_loose(tag, encode);
         };
         tally.count::<Alone>(|| {
             if shared.is_closed() {
                 return Err(Refusal::Closed);
             }
-            if pen.is_none() && *common >= shared.config.promote_after {
-                *pen = shared.ledger.lock().claim(Owner::Thread);
+            match hand.write(shared, tag, encode) {
+                Ok(()) => Ok(()),
+                Err(miss) => hand.insist(miss, shared, tag, encode),
             }
-            let written = if let Some(own) = pen {
-                *last = own.sequence;
-                shared.write(pen, Owner::Thread, tag, encode)
-            } else {
-                let written = shared.write_common(last, tag, encode);
-                *common = common.saturating_add(u32::from(written.outcome.is_ok()));
-                written
-            };
-            shared.ring(written.bell);
-            written.outcome
         })
     }
 
@@ -163,8 +162,10 @@ impl Writer {
         if shared.is_forked() {
             return;
         }
-        if let Some(pen) = self.pen.take() {
-            shared.ledger.lock().leave(pen);
+        if let Some(pen) = self.hand.pen.take() {
+            let mut ledger = shared.ledger.lock();
+            ledger.leave(pen);
+            shared.tell_waiters(&ledger);
         }
         if let Some(tally) = self.tally.take() {
             shared.registry.leave(tally);
@@ -175,5 +176,73 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+impl Hand {
+    #[inline]
+    fn write(
+        &mut self,
+        shared: &Shared,
+        tag: Tag,
+        encode: &mut impl FnMut(&mut Cursor<'_>),
+    ) -> Result<(), Miss> {
+        let Self { pen, last, common } = self;
+        if pen.is_none() && *common >= shared.config.promote_after {
+            *pen = shared.ledger.lock().promote();
+        }
+        let written = if let Some(own) = pen {
+            *last = own.sequence;
+            shared.write(pen, Owner::Thread, tag, encode)
+        } else {
+            let written = shared.write_common(last, tag, encode);
+            *common = common.saturating_add(u32::from(written.outcome.is_ok()));
+            written
+        };
+        shared.ring(written.bell);
+        written.outcome
+    }
+
+    /// There was no room in a chunk, or the record fits none.
+    #[cold]
+    fn insist(
+        &mut self,
+        mut miss: Miss,
+        shared: &Shared,
+        tag: Tag,
+        encode: &mut impl FnMut(&mut Cursor<'_>),
+    ) -> Result<(), Refusal> {
+        let patience = Patience::new(shared.config.when_full);
+        while let Miss::Full(shortage) = miss {
+            if !shared.wait_for_room(shortage, patience) {
+                return Err(Refusal::Full);
+            }
+            if shared.is_closed() {
+                return Err(Refusal::Closed);
+            }
+            match self.write(shared, tag, encode) {
+                Ok(()) => return Ok(()),
+                Err(again) => miss = again,
+            }
+        }
+        self.publish(Large::encode(&shared.config, tag, encode)?, shared, patience)
+    }
+
+    fn publish(
+        &mut self,
+        mut large: Large,
+        shared: &Shared,
+        patience: Patience,
+    ) -> Result<(), Refusal> {
+        loop {
+            if shared.is_closed() {
+                return Err(Refusal::Closed);
+            }
+            match shared.publish(large, &mut self.pen, &mut self.last) {
+                Ok(()) => return Ok(()),
+                Err((back, shortage)) if shared.wait_for_room(shortage, patience) => large = back,
+                Err(_) => return Err(Refusal::Full),
+            }
+        }
     }
 }
