@@ -249,15 +249,33 @@ fn three_hundred_attributes_and_every_unicode_plane_arrive() {
     }
 }
 
+/// Ends a span with a value of so many characters, and a small one.
+fn end_huge(provider: &SdkTracerProvider, characters: usize) {
+    let tracer = provider.tracer("test");
+    let huge = KeyValue::new("huge", "x".repeat(characters));
+    tracer.span_builder("huge").with_attributes([huge]).start(&tracer).end();
+    end_spans(provider, 1);
+}
+
 #[test]
-fn a_span_larger_than_a_chunk_is_a_counted_drop_and_the_next_one_arrives() {
+fn a_span_larger_than_a_chunk_arrives_whole() {
     let collector = Collector::start();
     let exporter = builder(&collector.endpoint()).0.build().unwrap();
-    let provider = provider(&exporter, "service");
-    let tracer = provider.tracer("test");
-    let huge = KeyValue::new("huge", "x".repeat(1 << 20));
-    tracer.span_builder("huge").with_attributes([huge]).start(&tracer).end();
-    end_spans(&provider, 1);
+    end_huge(&provider(&exporter, "service"), 1 << 20);
+    exporter.flush(LONG).unwrap();
+    let spans = collector.spans();
+    assert_eq!(spans.len(), 2);
+    let huge = spans.iter().find(|received| received.span.name == "huge").unwrap();
+    let value = format!("{:?}", huge.span.attributes[0].value);
+    assert_eq!(value.matches('x').count(), 1 << 20);
+    assert_balanced(&exporter.stats(), 2);
+}
+
+#[test]
+fn a_span_larger_than_a_request_is_a_counted_drop_and_the_next_one_arrives() {
+    let collector = Collector::start();
+    let exporter = builder(&collector.endpoint()).0.build().unwrap();
+    end_huge(&provider(&exporter, "service"), 4 << 20);
     exporter.flush(LONG).unwrap();
     assert_eq!(collector.spans().len(), 1);
     let stats = exporter.stats();
