@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
 use spanwire_runtime::driver::Choice;
-use spanwire_runtime::pipe;
+use spanwire_runtime::pipe::{self, WhenFull};
 
 use crate::batch;
 use crate::diagnostics::{Diagnostic, Diagnostics, Handler, Kind};
@@ -66,6 +66,7 @@ pub struct Builder {
     response_bytes_max: usize,
     age_max: Option<Duration>,
     buffer_bytes: usize,
+    when_full: WhenFull,
     lanes: usize,
     io: Option<Choice>,
     thread_name: String,
@@ -92,6 +93,7 @@ impl Builder {
             response_bytes_max: RESPONSE_BYTES_MAX,
             age_max: None,
             buffer_bytes: BUFFER_BYTES,
+            when_full: WhenFull::default(),
             lanes: LANES,
             io: None,
             thread_name: THREAD_NAME.to_owned(),
@@ -227,10 +229,32 @@ impl Builder {
     }
 
     /// Memory for the records of one signal that wait or are being sent. Default 16 MiB, at least
-    /// 1 MiB; rounded to chunks of 64 KiB. A signal that is not used takes none. It is touched as needed only. When it is full, new records are dropped
-    /// and counted.
+    /// 1 MiB; rounded to chunks of 64 KiB. A signal that is not used takes none. It is touched as needed only. Records that are longer than a chunk
+    /// have half as much again. When it is full, [`when_full`](Self::when_full) decides.
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
         self.buffer_bytes = bytes;
+        self
+    }
+
+    /// What happens to a span or log record that finds the buffer full. Default
+    /// [`WhenFull::DropNewest`]: it is dropped, and whoever ends it never waits.
+    ///
+    /// [`WhenFull::DropOldest`] keeps the news and drops what waits longest, as long as nobody has
+    /// begun to send it. [`WhenFull::Block`] makes the thread that ends a record wait for room, at
+    /// most for so long; what finds none then is dropped. Use it where losing a record is worse
+    /// than a late answer to a request: with a collector that is away, each record may cost that
+    /// wait. All drops are counted by reason ([`Dropped`](crate::Dropped)), and their beginning
+    /// and end are diagnostics. What is submitted in whole batches (metrics, and by exporters for
+    /// the SDK's own processors) is never blocked or evicted, but refused.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use spanwire::{Exporter, WhenFull};
+    ///
+    /// let builder = Exporter::builder().when_full(WhenFull::Block(Duration::from_millis(5)));
+    /// ```
+    pub fn when_full(mut self, policy: WhenFull) -> Self {
+        self.when_full = policy;
         self
     }
 
@@ -343,10 +367,26 @@ impl Builder {
             headers: self.merge_headers(given.headers)?,
             timeout: (!timeout.is_zero()).then_some(timeout),
             submit_bytes_max: self.buffer_bytes,
-            pipe: pipe_config(signal, self.buffer_bytes, batch.target_bytes),
+            pipe: self.pipe_config(signal, batch.target_bytes),
             batch,
             age_max: self.age_max.or(given.schedule_delay).unwrap_or(AGE_MAX),
         })
+    }
+
+    /// A pool of the configured size whose worker is woken for a batch, or for a quarter of it.
+    fn pipe_config(&self, signal: Signal, batch_bytes: usize) -> pipe::Config {
+        let mut config = pipe::Config::default();
+        if signal == Signal::Metrics {
+            // They are submitted in whole groups and not appended one by one.
+            (config.chunks, config.chunk_bytes) = (0, 0);
+            return config;
+        }
+        config.chunks = self.buffer_bytes.div_ceil(config.chunk_bytes);
+        config.wake_bytes = batch_bytes.min(self.buffer_bytes / 4);
+        config.record_bytes_max = self.batch.request_bytes_max;
+        config.large_bytes = self.buffer_bytes / 2;
+        config.when_full = self.when_full;
+        config
     }
 
     /// Refuses what would not work, rather than to do something else.
@@ -463,6 +503,7 @@ impl fmt::Debug for Builder {
             .field("retry", &self.retry)
             .field("batch", &self.batch)
             .field("buffer_bytes", &self.buffer_bytes)
+            .field("when_full", &self.when_full)
             .field("io", &self.io)
             .finish_non_exhaustive()
     }
@@ -496,19 +537,6 @@ fn check_header(header: &GivenHeader) -> Result<(), BuildError> {
         source_name: header.source_name,
         why: error.to_string(),
     })
-}
-
-/// A pool of `buffer_bytes` whose worker is woken for a batch, or for a quarter of the pool.
-fn pipe_config(signal: Signal, buffer_bytes: usize, batch_bytes: usize) -> pipe::Config {
-    let mut config = pipe::Config::default();
-    if signal == Signal::Metrics {
-        // They are submitted in whole groups and not appended one by one.
-        (config.chunks, config.chunk_bytes) = (0, 0);
-        return config;
-    }
-    config.chunks = buffer_bytes.div_ceil(config.chunk_bytes);
-    config.wake_bytes = batch_bytes.min(buffer_bytes / 4);
-    config
 }
 
 #[cfg(feature = "otel_0_33")]

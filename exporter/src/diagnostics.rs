@@ -56,6 +56,9 @@ pub enum Kind {
     Driver,
     /// Producers are faster than delivery: records are dropped.
     BufferFull,
+    /// No more records are dropped for want of room. Who was told of the beginning is told of
+    /// this in any case.
+    BufferRecovered,
     /// A record is too large to be sent: it is dropped.
     Oversize,
     /// The collector cannot be reached or asks for later attempts; they go on.

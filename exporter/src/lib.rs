@@ -56,6 +56,7 @@ mod transport;
 mod wire;
 
 pub use spanwire_runtime::driver::Choice as Io;
+pub use spanwire_runtime::pipe::WhenFull;
 
 pub use self::builder::Builder;
 pub use self::diagnostics::{Diagnostic, Kind as DiagnosticKind};

@@ -122,9 +122,13 @@ impl SignalStats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dropped {
-    /// The buffer was full: producers were faster than delivery for too long.
+    /// The buffer was full: producers were faster than delivery for too long. With
+    /// [`WhenFull::Block`](crate::WhenFull::Block), also for longer than they were to wait.
     pub queue_full: u64,
-    /// One record alone was larger than the buffer's chunk or the request limit.
+    /// Accepted, and dropped before anybody sent them to make room for newer ones:
+    /// [`WhenFull::DropOldest`](crate::WhenFull::DropOldest).
+    pub evicted: u64,
+    /// One record alone was larger than the request limit.
     pub oversize: u64,
     /// A record ended while its own thread was encoding another (an instrumented allocator).
     pub reentrant: u64,
@@ -158,6 +162,7 @@ impl Dropped {
     fn plus(self, more: Self) -> Self {
         Self {
             queue_full: self.queue_full.saturating_add(more.queue_full),
+            evicted: self.evicted.saturating_add(more.evicted),
             oversize: self.oversize.saturating_add(more.oversize),
             reentrant: self.reentrant.saturating_add(more.reentrant),
             after_shutdown: self.after_shutdown.saturating_add(more.after_shutdown),
@@ -183,6 +188,7 @@ impl Dropped {
         // Taken apart without `..`, so that a new reason cannot be left out of the total.
         let Self {
             queue_full,
+            evicted,
             oversize,
             reentrant,
             after_shutdown,
@@ -196,6 +202,7 @@ impl Dropped {
         } = *self;
         [
             ("queue_full", queue_full),
+            ("evicted", evicted),
             ("oversize", oversize),
             ("reentrant", reentrant),
             ("after_shutdown", after_shutdown),
@@ -233,8 +240,9 @@ mod tests {
             encoder_panicked: 256,
             too_many_scopes: 512,
             forked: 1024,
+            evicted: 2048,
         };
-        assert_eq!(dropped.total(), 2047);
+        assert_eq!(dropped.total(), 4095);
         let twice = dropped.plus(dropped);
         let doubled = dropped.by_reason().map(|(reason, count)| (reason, 2 * count));
         assert!(twice.by_reason().eq(doubled), "{twice:?}");

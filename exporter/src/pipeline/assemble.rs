@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
 use spanwire_runtime::driver::Choice;
-use spanwire_runtime::pipe::{self, Drainer, Pipe};
+use spanwire_runtime::pipe::{self, Drainer, Pipe, WhenFull};
 use spanwire_runtime::{Builder as RuntimeBuilder, Origin, Runtime};
 
 use crate::batch::{self, Batcher};
@@ -106,7 +106,8 @@ fn start_line(runtime: &Runtime, settings: &Settings, alive: Alive, drainer: Dra
         let destination = Destination::new(alive.shared(), alive.signal(), retry, line.timeout);
         let lanes = Lanes::new(destination, clients);
         let batcher = Batcher::new(line.batch, batch::weigher(alive.signal()));
-        Delivery::new(alive, drainer, batcher, lanes, line.age_max).run()
+        let leaves_behind = line.pipe.when_full == WhenFull::DropOldest;
+        Delivery::new(alive, drainer, batcher, lanes, line.age_max, leaves_behind).run()
     };
     // Detached: the task tells of its end through `Shared`. The pipe rings this worker.
     drop(runtime.spawn_pinned_on(DELIVERY, make));

@@ -31,6 +31,7 @@ use crate::error::{FlushError, ShutdownError};
 use crate::model::{Payload, Signal};
 use crate::pipeline::command::{Command, PRUNE_MIN};
 use crate::pipeline::flush::{Ending, Flushes, Losses, Tickets};
+use crate::pipeline::fullness::{Change, Fullness};
 use crate::pipeline::lane::{Lanes, Parcel, Settled};
 use crate::pipeline::ledger::{Fate, Life};
 use crate::pipeline::line::Line;
@@ -58,7 +59,13 @@ pub(crate) struct Delivery {
     is_pressed: bool,
     /// How long records may wait for company.
     age_max: Duration,
-    reported: Reported,
+    fullness: Fullness,
+    /// Whether the user was told that the buffer is full.
+    is_full_told: bool,
+    /// Too many scopes that the user was told of, or would have been but for the rate limit.
+    unnamed_reported: u64,
+    /// Whether records that find no lane are left in the pipe, where newer ones may evict them.
+    leaves_behind: bool,
     /// Reused by every take.
     runs: Vec<Run>,
     /// Reused by every cut.
@@ -94,13 +101,6 @@ struct Stopping {
     asked: Asked<Result<Losses, ShutdownError>>,
 }
 
-/// Refusals that were there when the user was told, or would have been but for the rate limit.
-#[derive(Default)]
-struct Reported {
-    full: u64,
-    unnamed: u64,
-}
-
 enum Event {
     Readable,
     Settled(Settled),
@@ -115,6 +115,7 @@ impl Delivery {
         batcher: Batcher,
         lanes: Lanes,
         age_max: Duration,
+        leaves_behind: bool,
     ) -> Self {
         Self {
             alive,
@@ -130,7 +131,10 @@ impl Delivery {
             phase: Phase::Idle,
             is_pressed: false,
             age_max: age_max.min(AGE_LIMIT),
-            reported: Reported::default(),
+            fullness: Fullness::new(age_max.min(AGE_LIMIT)),
+            is_full_told: false,
+            unnamed_reported: 0,
+            leaves_behind,
             runs: Vec::new(),
             due: Vec::new(),
         }
@@ -168,7 +172,15 @@ impl Delivery {
                 None => std::future::pending().await,
             }
         });
-        let mut readable = pin!(self.drainer.readable(want));
+        // Without a lane for them, records stay where newer ones may take their place.
+        let is_wanted = !self.leaves_behind || self.ready.is_empty() || self.lanes.has_idle();
+        let drainer = &mut self.drainer;
+        let mut readable = pin!(async {
+            match is_wanted {
+                true => drainer.readable(want).await,
+                false => std::future::pending().await,
+            }
+        });
         let (lanes, commands) = (&mut self.lanes, &self.alive.line().commands);
         poll_fn(|cx: &mut Context<'_>| {
             if let Poll::Ready(settled) = lanes.poll_settled(cx) {
@@ -189,10 +201,13 @@ impl Delivery {
         let own = match self.phase {
             Phase::Gathering(until) => Some(until),
             Phase::Stopping => self.stopping.as_ref().and_then(|stopping| stopping.deadline),
-            Phase::Idle | Phase::Overdue => None,
+            // Nothing else may happen for long; that records are dropped is to be noticed.
+            Phase::Overdue => Instant::now().checked_add(self.age_max),
+            Phase::Idle => None,
         };
         let submitted = self.oldest_submission().and_then(|(_, owner)| owner.deadline);
-        [own, self.flushes.next_deadline(), submitted].into_iter().flatten().min()
+        let deadlines = [own, self.flushes.next_deadline(), submitted, self.fullness.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     fn on_readable(&mut self) {
@@ -414,12 +429,24 @@ impl Delivery {
     fn answer_flushes(&mut self) {
         let now = Instant::now();
         while let Some((asked, ending)) = self.flushes.take_ended(&self.tickets, now) {
+            if ending == Ending::Settled {
+                self.report_room_if_empty();
+            }
             asked.answer(match ending {
-                Ending::Settled => Ok(self.alive.line().ledger.losses()),
+                Ending::Settled => Ok(self.alive.line().losses()),
                 Ending::TimedOut => {
                     Err(FlushError::Timeout { pending: self.alive.line().pending() })
                 }
             });
+        }
+    }
+
+    /// After a flush, an empty pipe needs no quiet while to show that it has room.
+    fn report_room_if_empty(&mut self) {
+        self.report_refusals();
+        if self.alive.line().pipe.counters().left_behind() == 0 {
+            let change = self.fullness.end();
+            self.report_fullness(change);
         }
     }
 
@@ -432,7 +459,10 @@ impl Delivery {
 
     /// Counts what is left, and ends.
     fn end(mut self) {
-        let losses = self.alive.line().ledger.losses();
+        if self.tickets.are_settled_below(self.tickets.next()) {
+            self.report_room_if_empty();
+        }
+        let losses = self.alive.line().losses();
         let left = self.abandon_rest();
         self.alive.line().ledger.end(Life::Stopped);
         self.alive.line().commands.close();
@@ -453,27 +483,37 @@ impl Delivery {
         left
     }
 
-    /// Tells the user once in a while of records that never came this far.
+    /// Tells the user of records that never came this far.
     fn report_refusals(&mut self) {
         let line = self.alive.line();
-        let full = line.ledger.full(&line.pipe.counters());
-        let unnamed = line.ledger.too_many_scopes();
-        if full > self.reported.full {
-            self.report(
-                Kind::BufferFull,
-                &format!("the buffer is full: {full} records were dropped so far"),
-            );
-        }
-        if unnamed > self.reported.unnamed {
+        let (drops, unnamed) =
+            (line.ledger.crowded_out(&line.pipe.counters()), line.ledger.too_many_scopes());
+        let change = self.fullness.observe(drops, Instant::now());
+        self.report_fullness(change);
+        if unnamed > self.unnamed_reported {
             let message = "too many different scopes or resources: name them statically";
             self.report(Kind::TooManyScopes, message);
+            self.unnamed_reported = unnamed;
         }
-        self.reported = Reported { full, unnamed };
     }
 
-    fn report(&self, kind: Kind, message: &str) {
+    fn report_fullness(&mut self, change: Option<Change>) {
+        match change {
+            Some(Change::Begun) => self.is_full_told = self.report(Kind::BufferFull, FULL),
+            // Who was told of the beginning is told of the end, however soon.
+            Some(Change::Over { dropped }) if std::mem::take(&mut self.is_full_told) => {
+                let message = format!("the buffer has room again; {dropped} records were dropped");
+                let about = (Kind::BufferRecovered, self.alive.signal);
+                self.alive.shared.diagnostics.tell(about, &message);
+            }
+            Some(Change::Over { .. }) | None => {}
+        }
+    }
+
+    /// True if the rate limit let it pass.
+    fn report(&self, kind: Kind, message: &str) -> bool {
         let about = (kind, self.alive.signal);
-        self.alive.shared.diagnostics.report(about, message, Instant::now());
+        self.alive.shared.diagnostics.report(about, message, Instant::now())
     }
 }
 
@@ -516,6 +556,9 @@ impl Drop for Alive {
     }
 }
 
+/// What is said when records begin to be dropped for want of room.
+const FULL: &str = "the buffer is full: producers are faster than the collector, and records are \
+                    dropped; raise Builder::buffer_bytes, or look why the collector is slow";
 /// What is said of records that fit into no request.
 const OVERSIZE: &str = "a record exceeds the request limit and was dropped";
 

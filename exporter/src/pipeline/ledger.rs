@@ -175,9 +175,10 @@ impl Ledger {
     }
 
     /// What was lost so far of the records that had been accepted.
-    pub(crate) fn losses(&self) -> Losses {
+    pub(crate) fn losses(&self, pipe: &Counters) -> Losses {
         let dropped = [&self.refused, &self.exhausted, &self.oversize, &self.abandoned];
-        Losses { rejected: load(&self.rejected), dropped: dropped.into_iter().map(load).sum() }
+        let dropped = dropped.into_iter().map(load).sum::<u64>() + pipe.evicted;
+        Losses { rejected: load(&self.rejected), dropped }
     }
 
     pub(crate) fn too_many_scopes(&self) -> u64 {
@@ -217,8 +218,13 @@ impl Ledger {
         pipe.offered + own
     }
 
-    /// Records that were turned away because the pipe, or what submissions may use, was full.
-    pub(crate) fn full(&self, pipe: &Counters) -> u64 {
+    /// Records that were dropped because the pipe, or what submissions may use, was full.
+    pub(crate) fn crowded_out(&self, pipe: &Counters) -> u64 {
+        self.full(pipe) + pipe.evicted
+    }
+
+    /// Those of them that were turned away.
+    fn full(&self, pipe: &Counters) -> u64 {
         pipe.full + load(&self.submitted_full)
     }
 
@@ -226,6 +232,7 @@ impl Ledger {
     pub(crate) fn dropped(&self, pipe: &Counters) -> Dropped {
         let mut dropped = Dropped {
             queue_full: self.full(pipe),
+            evicted: pipe.evicted,
             oversize: pipe.oversize + load(&self.oversize),
             reentrant: pipe.reentrant + load(&self.reentrant),
             after_shutdown: load(&self.closed_door),

@@ -6,6 +6,7 @@ use spanwire_runtime::pipe::Pipe;
 
 use crate::batch::Item;
 use crate::pipeline::command::{Command, Commands, NoRoom};
+use crate::pipeline::flush::Losses;
 use crate::pipeline::ledger::{Ledger, Life};
 use crate::pipeline::reply::{Answer, reply};
 use crate::pipeline::submission::{Accepted, Settlement};
@@ -72,6 +73,11 @@ impl Line {
     /// Records accepted whose fate is open.
     pub(crate) fn pending(&self) -> u64 {
         self.ledger.in_flight(&self.pipe.counters())
+    }
+
+    /// What was lost so far of the records that had been accepted.
+    pub(crate) fn losses(&self) -> Losses {
+        self.ledger.losses(&self.pipe.counters())
     }
 
     pub(crate) fn has_died(&self) -> bool {
