@@ -17,13 +17,14 @@ use crate::encode::limits;
 use crate::env::{self, Given, GivenEndpoint, GivenHeader};
 use crate::error::BuildError;
 use crate::exporter::Exporter;
-use crate::model::{Compression, Protocol, Signal};
+use crate::model::{Compression, GivenMetricPreferences, Protocol, Signal};
 use crate::pipeline::assemble::{self, LineSettings, Settings};
 use crate::retry;
 use crate::transport::endpoint::{Endpoint, Scope, redacted};
 use crate::transport::http1::RequestHead;
 
 mod attributes;
+mod metrics;
 
 /// Sets up an [`Exporter`].
 ///
@@ -73,6 +74,7 @@ pub struct Builder {
     workers: usize,
     on_diagnostic: Option<Handler>,
     limits: limits::Given,
+    metrics: GivenMetricPreferences,
     lookup: Lookup,
 }
 
@@ -100,6 +102,7 @@ impl Builder {
             workers: WORKERS,
             on_diagnostic: None,
             limits: limits::Given::default(),
+            metrics: GivenMetricPreferences::default(),
             lookup: Box::new(|name| std::env::var_os(name)),
         }
     }
@@ -349,6 +352,7 @@ impl Builder {
             on_thread_start,
             diagnostics,
             limits: self.limits.or(&given.limits).resolve(),
+            metrics: self.metrics.or(given.metrics),
         })
     }
 

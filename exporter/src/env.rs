@@ -14,6 +14,8 @@
 //! | `PROTOCOL` | `http/protobuf`, `http/json` or `grpc` |
 //! | `COMPRESSION` | `none`, `gzip` or `zstd` |
 //! | `CERTIFICATE`, `CLIENT_KEY`, `CLIENT_CERTIFICATE` | errors so far |
+//! | `TEMPORALITY_PREFERENCE` (metrics only) | `cumulative`, `delta` or `lowmemory` |
+//! | `DEFAULT_HISTOGRAM_AGGREGATION` (metrics only) | `explicit_bucket_histogram` or `base2_exponential_bucket_histogram` |
 //!
 //! Of the SDK's batch processors: `OTEL_BSP_SCHEDULE_DELAY` (milliseconds) and
 //! `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` (records) apply to traces when set, and those of `OTEL_BLRP_`
@@ -30,9 +32,10 @@ use percent_encoding::percent_decode_str;
 
 use crate::encode::limits;
 use crate::error::BuildError;
-use crate::model::{Compression, Protocol, Signal};
+use crate::model::{Compression, GivenMetricPreferences, Protocol, Signal};
 
 mod attributes;
+mod metrics;
 
 /// What the environment says; `None` is nothing.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) io: Option<String>,
     /// How attributes are cut.
     pub(crate) limits: limits::Given,
+    /// In which form metrics are exported.
+    pub(crate) metrics: GivenMetricPreferences,
 }
 
 /// What the environment says of one signal, or of all.
@@ -126,6 +131,7 @@ pub(crate) fn read(
     }
     settings.io = env.value(IO);
     settings.limits = attributes::limits(&mut env);
+    settings.metrics = metrics::preferences(&mut env);
     env.warn_of_the_unused();
     Ok((settings, env.warnings))
 }

@@ -63,7 +63,7 @@ pub use self::diagnostics::{Diagnostic, Kind as DiagnosticKind};
 pub use self::encode::limits::Duplicates;
 pub use self::error::{BuildError, FlushError, ShutdownError};
 pub use self::exporter::{DROP_LIMIT, Exporter};
-pub use self::model::{Compression, Protocol, Signal};
+pub use self::model::{Compression, HistogramAggregation, Protocol, Signal, TemporalityPreference};
 pub use self::stats::{Dropped, SignalStats, Stats};
 
 // What programs store, share between threads and move into tasks.
@@ -85,6 +85,8 @@ const _: () = {
     is_shared::<otel_0_33::LogExporter>();
     #[cfg(feature = "otel_0_33")]
     is_shared::<otel_0_33::LogProcessor>();
+    #[cfg(feature = "otel_0_33")]
+    is_shared::<otel_0_33::MetricExporter>();
 };
 
 /// Doors for `opentelemetry_sdk` 0.33.
@@ -92,6 +94,10 @@ const _: () = {
 pub mod otel_0_33 {
     pub use crate::ingest::otel_0_33::log_exporter::LogExporter;
     pub use crate::ingest::otel_0_33::log_processor::LogProcessor;
+    pub use crate::ingest::otel_0_33::metrics::exporter::MetricExporter;
+    pub use crate::ingest::otel_0_33::metrics::views::{
+        exponential_histograms, preferred_histograms,
+    };
     pub use crate::ingest::otel_0_33::processor::{FLUSH_LIMIT, SpanProcessor};
     pub use crate::ingest::otel_0_33::span_exporter::SpanExporter;
 }

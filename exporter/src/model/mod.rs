@@ -1,11 +1,14 @@
 //! Plain data that the stages hand to each other: what is sent, and what came of sending it.
 
 mod choice;
+mod metrics;
 mod outcome;
 mod payload;
 mod signal;
 
 pub use self::choice::{Compression, Protocol};
+pub(crate) use self::metrics::{GivenMetricPreferences, MetricPreferences};
+pub use self::metrics::{HistogramAggregation, TemporalityPreference};
 pub(crate) use self::outcome::{Failure, Outcome, Phase};
 pub(crate) use self::payload::Payload;
 pub use self::signal::Signal;

@@ -14,7 +14,7 @@ use crate::batch::{self, Batcher};
 use crate::diagnostics::{Diagnostics, Kind};
 use crate::encode::limits::Limits;
 use crate::error::BuildError;
-use crate::model::Signal;
+use crate::model::{MetricPreferences, Signal};
 use crate::pipeline::deliver::{Alive, Delivery};
 use crate::pipeline::flush::Told;
 use crate::pipeline::lane::{Destination, Lanes};
@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) diagnostics: Diagnostics,
     /// How attributes are cut.
     pub(crate) limits: Limits,
+    /// In which form metrics are exported.
+    pub(crate) metrics: MetricPreferences,
 }
 
 /// What may differ from signal to signal.
@@ -78,6 +80,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Runtime), BuildE
         registry: Registry::default(),
         diagnostics: settings.diagnostics.clone(),
         limits: settings.limits,
+        metrics: settings.metrics,
         driver: runtime.driver().into(),
         thread,
         origin: Origin::here(),

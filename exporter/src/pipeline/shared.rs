@@ -12,7 +12,7 @@ use spanwire_runtime::driver;
 use crate::diagnostics::Diagnostics;
 use crate::encode::limits::Limits;
 use crate::error::{FlushError, ShutdownError};
-use crate::model::Signal;
+use crate::model::{MetricPreferences, Signal};
 use crate::pipeline::command::Command;
 use crate::pipeline::flush::{Losses, Told};
 use crate::pipeline::line::Line;
@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) diagnostics: Diagnostics,
     /// How the doors cut attributes.
     pub(crate) limits: Limits,
+    /// In which form metrics are exported.
+    pub(crate) metrics: MetricPreferences,
     pub(crate) driver: DriverReport,
     /// The exporter's thread.
     pub(crate) thread: ThreadId,

@@ -110,14 +110,12 @@ impl MetricImage {
     }
 
     /// The records by scope, ready to be sent. They share the memory of the image.
-    #[cfg_attr(not(test), allow(dead_code, reason = "the exporter that sends them comes next"))]
     pub(crate) fn groups(&self) -> Vec<Group> {
         self.scopes.iter().map(|scope| scope.group(&self.bytes)).collect()
     }
 }
 
 impl ScopeImage {
-    #[cfg_attr(not(test), allow(dead_code, reason = "the exporter that sends them comes next"))]
     fn group(&self, bytes: &Bytes) -> Group {
         let start = self.metrics.first().map_or(0, |first| first.start);
         let end = self.metrics.last().map_or(0, |last| last.end);

@@ -1,0 +1,173 @@
+//! The metric exporter.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::metrics::Temporality;
+use opentelemetry_sdk::metrics::data::{ResourceMetrics, ScopeMetrics};
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+
+use super::super::export::outcome;
+use super::super::processor::{FLUSH_LIMIT, sdk_result};
+use super::super::resource::encode_resource;
+use super::data::points_of;
+use super::image::MetricImage;
+use crate::exporter::Exporter;
+use crate::model::{Signal, TemporalityPreference};
+use crate::pipeline::door::Door;
+use crate::pipeline::reply::Answer;
+use crate::pipeline::submission::{Settlement, Submission};
+
+/// Encodes each collection of a meter provider and hands it to an [`Exporter`].
+///
+/// It belongs into a `PeriodicReader`. What it encoded is kept, and the next collection only
+/// overwrites the numbers of those points whose attributes are the same as before. `export`
+/// resolves once the collector has answered or the data is given up, within
+/// [`Builder::timeout`](crate::Builder::timeout), retries included; it needs no async runtime and
+/// works in any. What the collector did not keep is an error, and counted: in
+/// [`Stats`](crate::Stats) metrics are counted in data points.
+///
+/// A collection without data points is not sent. Unsigned values above `i64::MAX`, which OTLP
+/// cannot express, arrive as `i64::MAX`. Of attributes with equal keys the first counts, because
+/// it is the one by which the SDK tells time series apart.
+///
+/// Histograms have exponential buckets with the view
+/// [`exponential_histograms`](super::exponential_histograms()).
+///
+/// Shutting the provider down closes this exporter only; delivery ends with
+/// [`Exporter::shutdown`].
+///
+/// # Examples
+///
+/// ```
+/// use opentelemetry_sdk::metrics::SdkMeterProvider;
+/// use spanwire::otel_0_33::{MetricExporter, exponential_histograms};
+///
+/// let exporter = spanwire::Exporter::builder().endpoint("http://localhost:4318").build()?;
+/// let provider = SdkMeterProvider::builder()
+///     .with_periodic_exporter(MetricExporter::new(&exporter))
+///     .with_view(exponential_histograms())
+///     .build();
+/// # drop(provider);
+/// # exporter.shutdown(std::time::Duration::ZERO)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct MetricExporter {
+    state: Mutex<State>,
+    /// Keeps delivery alive for as long as the provider may collect.
+    exporter: Exporter,
+}
+
+/// What one collection leaves for the next.
+struct State {
+    /// Whose resource is `resource`.
+    door: Arc<Door>,
+    /// That of the provider, which is known from the first collection on.
+    resource: Option<Resource>,
+    image: MetricImage,
+}
+
+impl MetricExporter {
+    /// A new way into `exporter`. Its temporality is that of
+    /// [`Builder::metrics_temporality`](crate::Builder::metrics_temporality).
+    #[must_use = "an exporter does nothing until a reader has it"]
+    pub fn new(exporter: &Exporter) -> Self {
+        let door = Door::open(exporter.shared(), Signal::Metrics);
+        let image = MetricImage::within(door.limits());
+        let state = State { door: Arc::new(door), resource: None, image };
+        Self { state: Mutex::new(state), exporter: exporter.clone() }
+    }
+
+    /// Encodes and hands over, to the door that is returned. An error if nothing can come in.
+    fn submit(
+        &self,
+        metrics: &ResourceMetrics,
+    ) -> Result<(Arc<Door>, Answer<Settlement>), OTelSdkError> {
+        let shared = self.exporter.shared();
+        if shared.is_forked() {
+            // The lock may be held by a thread that is not there.
+            shared.line(Signal::Metrics).ledger.count_forked(points(metrics));
+            return Err(OTelSdkError::AlreadyShutdown);
+        }
+        let mut state = self.lock();
+        if !state.door.is_closed() {
+            state.encode(&self.exporter, metrics);
+        }
+        let submission = state.submission(metrics);
+        Ok((Arc::clone(&state.door), state.door.submit(submission)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PushMetricExporter for MetricExporter {
+    fn export(&self, metrics: &ResourceMetrics) -> impl Future<Output = OTelSdkResult> + Send {
+        // Now, while the metrics are there: the future does not borrow them.
+        let submitted = self.submit(metrics);
+        async move {
+            let (door, answer) = submitted?;
+            outcome(&door, answer).await
+        }
+    }
+
+    /// Waits for the exports under way, within [`FLUSH_LIMIT`]: nothing else is held back here.
+    fn force_flush(&self) -> OTelSdkResult {
+        let door = Arc::clone(&self.lock().door);
+        sdk_result(door.flush(FLUSH_LIMIT), FLUSH_LIMIT)
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        let door = Arc::clone(&self.lock().door);
+        if !door.close() {
+            return Err(OTelSdkError::AlreadyShutdown);
+        }
+        sdk_result(door.flush(timeout), timeout)
+    }
+
+    fn temporality(&self) -> Temporality {
+        match self.exporter.shared().metrics.temporality {
+            TemporalityPreference::Cumulative => Temporality::Cumulative,
+            TemporalityPreference::Delta => Temporality::Delta,
+            TemporalityPreference::LowMemory => Temporality::LowMemory,
+        }
+    }
+}
+
+impl fmt::Debug for MetricExporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MetricExporter").finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn encode(&mut self, exporter: &Exporter, metrics: &ResourceMetrics) {
+        if self.resource.as_ref() != Some(metrics.resource()) {
+            self.resource = Some(metrics.resource().clone());
+            self.door = Arc::new(open(exporter, metrics.resource()));
+        }
+        self.image.encode(metrics);
+    }
+
+    /// What was encoded; nothing but the count for a closed door, which turns it away.
+    fn submission(&self, metrics: &ResourceMetrics) -> Submission {
+        let groups = if self.door.is_closed() { Vec::new() } else { self.image.groups() };
+        Submission { groups, records: points(metrics) }
+    }
+}
+
+/// A door for the metrics of `resource`.
+fn open(exporter: &Exporter, resource: &Resource) -> Door {
+    let mut door = Door::open(exporter.shared(), Signal::Metrics);
+    door.set_resource(encode_resource(resource, door.limits()));
+    door
+}
+
+fn points(metrics: &ResourceMetrics) -> u64 {
+    metrics.scope_metrics().flat_map(ScopeMetrics::metrics).map(points_of).sum()
+}
