@@ -53,7 +53,7 @@ mod pipeline;
 mod retry;
 mod stats;
 mod transport;
-mod wire;
+pub mod wire;
 
 pub use spanwire_runtime::driver::Choice as Io;
 pub use spanwire_runtime::pipe::WhenFull;
@@ -109,6 +109,18 @@ pub mod internals {
     #[cfg(feature = "otel_0_33")]
     pub use crate::ingest::otel_0_33::metrics::image::MetricImage;
     pub use crate::transport::{http1, rejected_by};
+
+    /// Appends an encoded request as one JSON object.
+    ///
+    /// # Errors
+    /// The request is malformed; then nothing is appended.
+    pub fn json_transcode(
+        signal: crate::Signal,
+        request: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), crate::wire::Malformed> {
+        crate::encode::json::transcode(signal, request, out)
+    }
 
     /// Writes what the SDK's door writes for one span, for the benches.
     #[cfg(feature = "otel_0_33")]

@@ -9,6 +9,11 @@
 #[cfg(feature = "otel_0_33")]
 pub(crate) mod common;
 pub(crate) mod envelope;
+#[cfg_attr(
+    not(feature = "internals"),
+    allow(dead_code, reason = "files are written by a destination")
+)]
+pub(crate) mod json;
 #[cfg_attr(not(feature = "otel_0_33"), allow(dead_code, reason = "no door brings attributes in"))]
 pub(crate) mod limits;
 #[cfg(feature = "otel_0_33")]

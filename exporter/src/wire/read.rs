@@ -7,67 +7,147 @@ use std::fmt;
 
 use super::write::VARINT_LEN_MAX;
 
-/// The fields of one message, in the order in which they stand. Groups are skipped, and the
-/// iterator ends after the first error.
+/// The fields of one message, in the order in which they stand. Ends after the first error.
+///
+/// What a field means is up to the caller: [`Span`](super::Span) and the other views know it.
+///
+/// # Examples
+///
+/// ```
+/// use spanwire::wire::{Fields, Malformed, Value};
+///
+/// // Field 1 is the varint 150, field 2 the string "ok".
+/// let message = [0x08, 0x96, 0x01, 0x12, 0x02, b'o', b'k'];
+/// let fields: Result<Vec<_>, _> = Fields::new(&message).collect();
+/// assert_eq!(fields?, [(1, Value::Varint(150)), (2, Value::Len(b"ok"))]);
+///
+/// // A length that reaches beyond its message is an error, not an absent field.
+/// assert_eq!(Fields::new(&message[..6]).last(), Some(Err(Malformed::Truncated)));
+/// # Ok::<(), Malformed>(())
+/// ```
 #[derive(Clone, Debug)]
-pub(crate) struct Fields<'a> {
+pub struct Fields<'a> {
     rest: &'a [u8],
+    /// Groups may nest so deep.
+    groups_max: u8,
 }
 
 /// A field's value as far as the wire tells it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Value<'a> {
-    /// An integer, bool or enum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// An integer, bool or enum. A negative int32 or int64 is its two's complement in 64 bits,
+    /// a sint32 or sint64 is still zigzag encoded.
     Varint(u64),
-    /// Eight bytes.
+    /// A fixed64, sfixed64, or the bits of a double.
     Fixed64(u64),
     /// A string, bytes, a message or a packed field.
     Len(&'a [u8]),
-    /// Four bytes.
+    /// The fields of a group, balanced and not too deep. OTLP has none; skip it.
+    Group(&'a [u8]),
+    /// A fixed32, sfixed32, or the bits of a float.
     Fixed32(u32),
 }
 
-/// Why bytes are not a protobuf message.
+/// Why bytes are not the protobuf message that they should be. The fault is the sender's, and
+/// sending the same again will not help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Malformed {
+#[non_exhaustive]
+pub enum Malformed {
     /// They end inside a field.
     Truncated,
     /// A varint has more than ten bytes or more than 64 bits; a key more than five or 32.
     Overlong,
     /// A key has field number 0 or a wire type that does not exist.
     Key,
-    /// A group ends that was not begun, or they nest deeper than [`GROUP_DEPTH_MAX`].
+    /// A group ends that was not begun, or they nest deeper than [`DEPTH_MAX`].
     Group,
     /// Something other than a record stands in a run of records.
     NotARecord,
+    /// A field that OTLP knows has another type than there.
+    Type,
+    /// A string is not UTF-8.
+    Utf8,
+    /// Messages nest deeper than [`DEPTH_MAX`].
+    Depth,
+    /// A message is split in more ways than a view can follow: see [the module](super).
+    Scattered,
 }
 
 impl<'a> Fields<'a> {
     /// Reads `message`, without its length.
-    pub(crate) fn new(message: &'a [u8]) -> Self {
-        Self { rest: message }
+    pub fn new(message: &'a [u8]) -> Self {
+        Self::at_depth(message, 0)
     }
 
-    fn field(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
-        while !self.rest.is_empty() {
-            match key(&mut self.rest)? {
-                (number, GROUP_START) => skip_group(&mut self.rest, number)?,
-                (number, wire) => return Ok(Some((number, value(&mut self.rest, wire)?))),
-            }
-        }
-        Ok(None)
+    /// The same for a message inside `depth` others, whose groups may nest less deep.
+    pub(crate) fn at_depth(message: &'a [u8], depth: u8) -> Self {
+        Self { rest: message, groups_max: DEPTH_MAX.saturating_sub(depth) }
+    }
+
+    /// The same for another message there.
+    pub(crate) fn again(&self, message: &'a [u8]) -> Self {
+        Self { rest: message, ..*self }
+    }
+
+    /// What was not read yet; nothing after an error.
+    #[inline]
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    #[inline]
+    fn field(&mut self) -> Result<(u32, Value<'a>), Malformed> {
+        let (number, wire) = key(&mut self.rest)?;
+        let value = match wire {
+            GROUP_START => Value::Group(group(&mut self.rest, number, self.groups_max)?),
+            _ => value(&mut self.rest, wire)?,
+        };
+        Ok((number, value))
     }
 }
 
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<(u32, Value<'a>), Malformed>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
         let field = self.field();
         if field.is_err() {
             self.rest = &[];
         }
-        field.transpose()
+        Some(field)
+    }
+}
+
+/// What a field of a known type may be.
+impl<'a> Value<'a> {
+    #[inline]
+    pub(crate) fn varint(self) -> Result<u64, Malformed> {
+        if let Self::Varint(value) = self { Ok(value) } else { Err(Malformed::Type) }
+    }
+
+    #[inline]
+    pub(crate) fn fixed64(self) -> Result<u64, Malformed> {
+        if let Self::Fixed64(value) = self { Ok(value) } else { Err(Malformed::Type) }
+    }
+
+    #[inline]
+    pub(crate) fn fixed32(self) -> Result<u32, Malformed> {
+        if let Self::Fixed32(value) = self { Ok(value) } else { Err(Malformed::Type) }
+    }
+
+    /// A bytes field or a message.
+    #[inline]
+    pub(crate) fn bytes(self) -> Result<&'a [u8], Malformed> {
+        if let Self::Len(value) = self { Ok(value) } else { Err(Malformed::Type) }
+    }
+
+    #[inline]
+    pub(crate) fn text(self) -> Result<&'a str, Malformed> {
+        str::from_utf8(self.bytes()?).map_err(|_| Malformed::Utf8)
     }
 }
 
@@ -79,22 +159,37 @@ impl fmt::Display for Malformed {
             Self::Key => "has an invalid field key",
             Self::Group => "has an unbalanced or too deeply nested group",
             Self::NotARecord => "has something else between its records",
+            Self::Type => "has a field of another type than OTLP's",
+            Self::Utf8 => "has a string that is not UTF-8",
+            Self::Depth => "has too deeply nested messages",
+            Self::Scattered => "has a message that is split over the parts of a split message",
         })
     }
 }
 
 impl std::error::Error for Malformed {}
 
-/// The records of a run, each with its key and length: what `encode` writes as field 2 of
-/// `ScopeSpans`, `ScopeLogs` and `ScopeMetrics`. Ends after the first error.
+/// The records of a run, each with its key and length: field 2 of `ScopeSpans`, `ScopeLogs` and
+/// `ScopeMetrics`, again and again. Ends after the first error.
+///
+/// # Examples
+///
+/// ```
+/// use spanwire::wire::Records;
+///
+/// let run = [0x12, 0x01, 0xAA, 0x12, 0x02, 0xBB, 0xCC];
+/// let records: Result<Vec<_>, _> = Records::new(&run).collect();
+/// assert_eq!(records?, [&run[..3], &run[3..]]);
+/// # Ok::<(), spanwire::wire::Malformed>(())
+/// ```
 #[derive(Clone, Debug)]
-pub(crate) struct Records<'a> {
+pub struct Records<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Records<'a> {
     /// Walks `run`.
-    pub(crate) fn new(run: &'a [u8]) -> Self {
+    pub fn new(run: &'a [u8]) -> Self {
         Self { rest: run }
     }
 
@@ -125,18 +220,30 @@ impl<'a> Iterator for Records<'a> {
 }
 
 /// A field's number and wire type.
+#[inline]
 fn key(rest: &mut &[u8]) -> Result<(u32, u8), Malformed> {
-    // A conforming parser refuses keys of more than five bytes (conformance suite,
-    // BadTag_OverlongVarint), although longer ones would be accepted as values.
-    let key = u32::try_from(bounded_varint(rest, KEY_LEN_MAX)?).map_err(|_| Malformed::Overlong)?;
+    let key = match **rest {
+        [byte, ref after @ ..] if byte < 0x80 => {
+            *rest = after;
+            u32::from(byte)
+        }
+        _ => long_key(rest)?,
+    };
     let (number, wire) = (key >> 3, (key & 7) as u8);
     if number == 0 { Err(Malformed::Key) } else { Ok((number, wire)) }
 }
 
+fn long_key(rest: &mut &[u8]) -> Result<u32, Malformed> {
+    // A conforming parser refuses keys of more than five bytes (conformance suite,
+    // BadTag_OverlongVarint), although longer ones would be accepted as values.
+    u32::try_from(bounded_varint(rest, KEY_LEN_MAX)?).map_err(|_| Malformed::Overlong)
+}
+
+#[inline]
 fn value<'a>(rest: &mut &'a [u8], wire: u8) -> Result<Value<'a>, Malformed> {
     Ok(match wire {
         VARINT => Value::Varint(varint(rest)?),
-        FIXED64 => Value::Fixed64(u64::from_le_bytes(array(rest)?)),
+        FIXED64 => Value::Fixed64(fixed64(rest)?),
         LEN => {
             let len = usize::try_from(varint(rest)?).map_err(|_| Malformed::Truncated)?;
             Value::Len(take(rest, len)?)
@@ -148,24 +255,51 @@ fn value<'a>(rest: &mut &'a [u8], wire: u8) -> Result<Value<'a>, Malformed> {
 }
 
 /// Skips to the end of a group whose start was read, with the groups inside.
-fn skip_group(rest: &mut &[u8], number: u32) -> Result<(), Malformed> {
-    let mut open = [number; GROUP_DEPTH_MAX];
-    let mut depth = 1;
-    while depth > 0 {
+#[cold]
+fn group<'a>(rest: &mut &'a [u8], number: u32, depth_max: u8) -> Result<&'a [u8], Malformed> {
+    let fields = *rest;
+    let mut open = [number; DEPTH_MAX as usize];
+    let mut depth = usize::from(depth_max > 0);
+    if depth == 0 {
+        return Err(Malformed::Group);
+    }
+    loop {
+        let before = rest.len();
         match key(rest)? {
             (number, GROUP_START) => {
-                *open.get_mut(depth).ok_or(Malformed::Group)? = number;
+                *open[..depth_max.into()].get_mut(depth).ok_or(Malformed::Group)? = number;
                 depth += 1;
             }
             (number, GROUP_END) if number == open[depth - 1] => depth -= 1,
             (_, wire) => drop(value(rest, wire)?),
         }
+        if depth == 0 {
+            return Ok(&fields[..fields.len() - before]);
+        }
     }
-    Ok(())
 }
 
-fn varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
-    bounded_varint(rest, VARINT_LEN_MAX)
+/// The varint that `rest` begins with.
+#[inline]
+pub(crate) fn varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
+    match **rest {
+        [byte, ref after @ ..] if byte < 0x80 => {
+            *rest = after;
+            Ok(u64::from(byte))
+        }
+        _ => bounded_varint(rest, VARINT_LEN_MAX),
+    }
+}
+
+/// The fixed64 that `rest` begins with.
+#[inline]
+pub(crate) fn fixed64(rest: &mut &[u8]) -> Result<u64, Malformed> {
+    array(rest).map(u64::from_le_bytes)
+}
+
+/// 0, -1, 1, -2 ... for 0, 1, 2, 3 ...
+pub(crate) fn unzigzag(value: u32) -> i32 {
+    (value >> 1) as i32 ^ -((value & 1) as i32)
 }
 
 fn bounded_varint(rest: &mut &[u8], len_max: usize) -> Result<u64, Malformed> {
@@ -182,20 +316,23 @@ fn bounded_varint(rest: &mut &[u8], len_max: usize) -> Result<u64, Malformed> {
     Err(Malformed::Overlong)
 }
 
+#[inline]
 fn array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Malformed> {
     let (array, after) = rest.split_first_chunk().ok_or(Malformed::Truncated)?;
     *rest = after;
     Ok(*array)
 }
 
+#[inline]
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], Malformed> {
     let (taken, after) = rest.split_at_checked(len).ok_or(Malformed::Truncated)?;
     *rest = after;
     Ok(taken)
 }
 
-/// As deep as other implementations go (protobuf C++, Java and prost: 100).
-pub(crate) const GROUP_DEPTH_MAX: usize = 100;
+/// Messages and groups may nest so deep: as other implementations have it (protobuf C++, Java,
+/// upb and prost: 100).
+pub const DEPTH_MAX: u8 = 100;
 
 /// Bytes of the longest key: 32 bits in groups of seven.
 const KEY_LEN_MAX: usize = 5;
@@ -232,10 +369,11 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_skipped_with_all_that_is_inside() {
+    fn a_group_is_one_field_with_all_that_is_inside() {
         // Field 5 opens a group; in it are field 1, another group (field 6), and a string.
         let bytes = [0x2b, 8, 1, 0x33, 18, 1, 0x2c, 0x34, 0x2c, 8, 9];
-        assert_eq!(read(&bytes), Ok(vec![(1, Value::Varint(9))]));
+        let group = (5, Value::Group(&[8, 1, 0x33, 18, 1, 0x2c, 0x34]));
+        assert_eq!(read(&bytes), Ok(vec![group, (1, Value::Varint(9))]));
         assert_eq!(read(&[0x2b, 0x34]), Err(Malformed::Group));
         assert_eq!(read(&[0x2c]), Err(Malformed::Group));
         assert_eq!(read(&[0x2b]), Err(Malformed::Truncated));
@@ -244,8 +382,11 @@ mod tests {
     #[test]
     fn groups_nest_to_a_bound() {
         let nest = |depth| [vec![0x0b; depth], vec![0x0c; depth]].concat();
-        assert_eq!(read(&nest(GROUP_DEPTH_MAX)), Ok(vec![]));
-        assert_eq!(read(&nest(GROUP_DEPTH_MAX + 1)), Err(Malformed::Group));
+        let max = usize::from(DEPTH_MAX);
+        assert_eq!(read(&nest(max)).unwrap().len(), 1);
+        assert_eq!(read(&nest(max + 1)), Err(Malformed::Group));
+        let inside = |depth| Fields::at_depth(&nest(max - 1), depth).last().unwrap().map(drop);
+        assert_eq!((inside(1), inside(2)), (Ok(()), Err(Malformed::Group)));
     }
 
     #[test]
