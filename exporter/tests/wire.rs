@@ -75,6 +75,25 @@ proptest! {
     }
 }
 
+#[test]
+fn the_official_examples_survive_the_way_through_protobuf() {
+    let examples = [
+        (Signal::Traces, include_str!("payloads/trace.json")),
+        (Signal::Logs, include_str!("payloads/logs.json")),
+        (Signal::Logs, include_str!("payloads/events.json")),
+        (Signal::Metrics, include_str!("payloads/metrics.json")),
+    ];
+    for (signal, example) in examples {
+        let request = Request::of_json(signal, example).encode();
+        let mut json = Vec::new();
+        json_transcode(signal, &request, &mut json).unwrap();
+        assert!(!json.contains(&b'\n'));
+        let [ours, official] = [&json[..], example.as_bytes()]
+            .map(|json| otlp_json::reduced(serde_json::from_slice(json).unwrap()));
+        assert_eq!(ours, official);
+    }
+}
+
 /// A valid request: views show what prost decodes, and its JSON is serde's.
 fn check(request: &[u8], signal: Signal) -> Result<(), TestCaseError> {
     let theirs = Request::decode(signal, request).expect("the request is valid");

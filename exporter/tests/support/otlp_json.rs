@@ -29,6 +29,9 @@ fn reduce(key: &str, in_summary: bool, json: Value) -> Value {
         Value::String(text) if DOUBLES.contains(&key) && NOT_NUMBERS.contains(&&*text) => {
             Value::Null
         }
+        // The examples have 5 for 5.0, and ids in capitals.
+        Value::Number(number) if DOUBLES.contains(&key) => Value::from(number.as_f64()),
+        Value::String(id) if IDS.contains(&key) => Value::String(id.to_lowercase()),
         other => other,
     }
 }
@@ -61,6 +64,7 @@ const PRESENT: [&str; 10] = [
     "min",
     "max",
 ];
+const IDS: [&str; 3] = ["traceId", "spanId", "parentSpanId"];
 /// Doubles that serde writes as numbers only.
 const DOUBLES: [&str; 7] =
     ["doubleValue", "asDouble", "sum", "min", "max", "zeroThreshold", "explicitBounds"];

@@ -36,6 +36,27 @@ impl Request {
         })
     }
 
+    /// As opentelemetry-proto's serde reads it.
+    #[allow(dead_code, reason = "not all of those who share this read JSON")]
+    pub(crate) fn of_json(signal: Signal, json: &str) -> Self {
+        let read = match signal {
+            Signal::Traces => serde_json::from_str(json).map(Self::Traces),
+            Signal::Logs => serde_json::from_str(json).map(Self::Logs),
+            _ => serde_json::from_str(json).map(Self::Metrics),
+        };
+        read.expect("it is OTLP/JSON")
+    }
+
+    /// As prost encodes it.
+    #[allow(dead_code, reason = "not all of those who share this encode")]
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Traces(request) => request.encode_to_vec(),
+            Self::Logs(request) => request.encode_to_vec(),
+            Self::Metrics(request) => request.encode_to_vec(),
+        }
+    }
+
     /// As opentelemetry-proto's serde has it.
     pub(crate) fn json(&self) -> serde_json::Value {
         let json = match self {
