@@ -38,6 +38,14 @@ pub(crate) enum Reply {
     KeepAndHangUp,
 }
 
+/// A request and what came of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Exchange {
+    pub(crate) path: String,
+    pub(crate) body: Vec<u8>,
+    pub(crate) reply: Reply,
+}
+
 /// A span as it arrived.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Received {
@@ -75,6 +83,8 @@ type Script = Box<dyn Fn(usize) -> Reply + Send + Sync>;
 
 struct Shared {
     script: Script,
+    /// Whether whole requests are kept, with what came of them.
+    records: bool,
     state: Mutex<State>,
     changed: Condvar,
     stopping: AtomicBool,
@@ -89,6 +99,7 @@ struct State {
     spans: Vec<Received>,
     logs: Vec<ReceivedLog>,
     metrics: Vec<ExportMetricsServiceRequest>,
+    exchanges: Vec<Exchange>,
     connections: Vec<TcpStream>,
 }
 
@@ -105,7 +116,12 @@ impl Collector {
 
     /// As `scripted`, but requests on different connections are answered at the same time.
     pub(crate) fn concurrent(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
-        Self::listen(TcpListener::bind((own_ip(), 0)).unwrap(), Box::new(script))
+        Self::listen(TcpListener::bind((own_ip(), 0)).unwrap(), Box::new(script), false)
+    }
+
+    /// As `concurrent`; whole requests are kept, whatever is answered, and nothing else.
+    pub(crate) fn recording(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::listen(TcpListener::bind((own_ip(), 0)).unwrap(), Box::new(script), true)
     }
 
     /// As `scripted`, on an address that was in use before (a restarted collector).
@@ -114,13 +130,14 @@ impl Collector {
         script: impl FnMut(usize) -> Reply + Send + 'static,
     ) -> Self {
         // std sets SO_REUSEADDR, so connections in TIME_WAIT do not stand in the way.
-        Self::listen(TcpListener::bind(address).unwrap(), Box::new(one_at_a_time(script)))
+        Self::listen(TcpListener::bind(address).unwrap(), Box::new(one_at_a_time(script)), false)
     }
 
-    fn listen(listener: TcpListener, script: Script) -> Self {
+    fn listen(listener: TcpListener, script: Script, records: bool) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             script,
+            records,
             state: Mutex::default(),
             changed: Condvar::new(),
             stopping: AtomicBool::new(false),
@@ -186,6 +203,11 @@ impl Collector {
     /// How many data points the metrics kept so far have.
     pub(crate) fn points(&self) -> usize {
         self.shared.state.lock().unwrap().points()
+    }
+
+    /// The requests of a collector that records them, in the order of their answers.
+    pub(crate) fn exchanges(&self) -> Vec<Exchange> {
+        self.shared.state.lock().unwrap().exchanges.clone()
     }
 
     /// Waits until `count` requests have been read.
@@ -309,7 +331,9 @@ impl Shared {
         let reply = (self.script)(request);
         let mut state = self.state.lock().unwrap();
         state.requests += 1;
-        if matches!(reply, Reply::Accept | Reply::AcceptWith(_) | Reply::KeepAndHangUp) {
+        if self.records {
+            state.exchanges.push(Exchange { path, body: body.to_vec(), reply: reply.clone() });
+        } else if matches!(reply, Reply::Accept | Reply::AcceptWith(_) | Reply::KeepAndHangUp) {
             state.keep(request, &path, body);
         }
         self.changed.notify_all();
