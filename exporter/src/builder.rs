@@ -242,8 +242,8 @@ impl Builder {
     /// What happens to a span or log record that finds the buffer full. Default
     /// [`WhenFull::DropNewest`]: it is dropped, and whoever ends it never waits.
     ///
-    /// [`WhenFull::DropOldest`] keeps the news and drops what waits longest, as long as nobody has
-    /// begun to send it. [`WhenFull::Block`] makes the thread that ends a record wait for room, at
+    /// [`WhenFull::DropOldest`] keeps the news and drops what waits longest; what is being sent,
+    /// or is in the request that comes next, stays. [`WhenFull::Block`] makes the thread that ends a record wait for room, at
     /// most for so long; what finds none then is dropped. Use it where losing a record is worse
     /// than a late answer to a request: with a collector that is away, each record may cost that
     /// wait. All drops are counted by reason ([`Dropped`](crate::Dropped)), and their beginning
