@@ -288,3 +288,18 @@ fn a_record_keeps_128_attributes_and_the_count_of_the_others() {
     let record = collector.logs().remove(0).record;
     assert_eq!((record.attributes.len(), record.dropped_attributes_count), (128, 2));
 }
+
+#[test]
+fn a_log_record_larger_than_a_chunk_arrives_whole() {
+    let collector = Collector::start();
+    let exporter = exporter(&collector);
+    let logger = logger_provider(&exporter, "service").logger("test");
+    let mut record = logger.create_log_record();
+    record.set_body("b".repeat(1 << 20).into());
+    logger.emit(record);
+    emit_logs_by(&logger, 1);
+    exporter.flush(LONG).unwrap();
+    let lens: Vec<_> = collector.logs().iter().map(|log| text_of(&log.record.body).len()).collect();
+    assert!(lens.len() == 2 && lens.contains(&(1 << 20)), "{lens:?}");
+    assert_delivered(&exporter.stats(), 2);
+}

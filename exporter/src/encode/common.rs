@@ -115,7 +115,18 @@ impl<'p, 'm> Place<'p, 'm> {
     #[inline(always)] // See `list`.
     pub(crate) fn map<K: AsRef<str>, V: Value>(self, entries: impl IntoIterator<Item = (K, V)>) {
         let Self { out, field, name, limits, around } = self;
-        put_map(out, field, name, limits, around, entries);
+        put_map(out, field, name, limits, around, limits.duplicates, entries);
+    }
+
+    /// A map of which it is known that no two keys are equal: looking for such, in a map of many
+    /// thousand entries, would take most of the time.
+    #[inline(always)] // See `list`.
+    pub(crate) fn unique_map<K: AsRef<str>, V: Value>(
+        self,
+        entries: impl IntoIterator<Item = (K, V)>,
+    ) {
+        let Self { out, field, name, limits, around } = self;
+        put_map(out, field, name, limits, around, Duplicates::Keep, entries);
     }
 
     /// A value with parts, which are the message `member` of the oneof; an empty value if that
@@ -161,13 +172,14 @@ fn put_map<K: AsRef<str>, V: Value>(
     name: Option<&str>,
     limits: &AttributeLimits,
     around: Around,
+    duplicates: Duplicates,
     entries: impl IntoIterator<Item = (K, V)>,
 ) {
     let place = Place { out, field, name, limits, around };
     place.parts(KVLIST_VALUE, MAP_MESSAGES, |out, around| {
         let mut names = Names::new(out.len());
         for (name, value) in entries {
-            if limits.duplicates == Duplicates::LastWins {
+            if duplicates == Duplicates::LastWins {
                 names.admit(out, name.as_ref());
             }
             let name = Some(name.as_ref());

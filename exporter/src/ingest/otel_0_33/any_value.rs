@@ -16,7 +16,7 @@ impl Value for AnyValue {
             Self::ListAny(values) => place.list(values.iter()),
             // A hash map has an order of its own, and that is the one which it is written in.
             Self::Map(entries) => {
-                place.map(entries.iter().map(|(key, value)| (key.as_str(), value)))
+                place.unique_map(entries.iter().map(|(key, value)| (key.as_str(), value)))
             }
             // A kind that a later patch release adds.
             _ => place.scalar(Scalar::Empty),
