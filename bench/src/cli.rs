@@ -9,7 +9,15 @@ use std::{
 use clap::{Parser, Subcommand};
 use serde_json::Value;
 
-use crate::{compare, demo, load, report::Summary, sink};
+use crate::{
+    compare::{
+        self,
+        rows::{self, Row},
+    },
+    demo, load,
+    report::Summary,
+    sink,
+};
 
 /// OpenTelemetry export with a runtime of its own: see it work, load it, compare it
 #[derive(Clone, Debug, Parser)]
@@ -41,6 +49,12 @@ pub enum Command {
     /// One row of a comparison; started by `compare`.
     #[command(hide = true)]
     CompareChild(compare::ChildOptions),
+    /// The same of a comparison of encoders.
+    #[command(hide = true)]
+    CompareEncodeChild(compare::encode::ChildOptions),
+    /// The same of a comparison of queues.
+    #[command(hide = true)]
+    ComparePipeChild(compare::pipe::ChildOptions),
     /// The same of a comparison of runtimes.
     #[command(hide = true)]
     CompareRuntimeChild(compare::runtime::ChildOptions),
@@ -70,9 +84,20 @@ fn run(command: Command) -> Result<bool, String> {
             print(&comparison, options.json.then(|| comparison.to_json()))?;
             Ok(comparison.lost() == 0)
         }
+        Command::Compare(compare::Command::Encode(options)) => compare_rows(&options),
+        Command::Compare(compare::Command::Pipe(options)) => {
+            let report = compare::pipe::run(&options)?;
+            print(&report, options.rows.json.then(|| report.to_json()))?;
+            Ok(true)
+        }
         Command::Compare(compare::Command::Runtime(options)) => {
             let comparison = compare::runtime::run(&options)?;
             print(&comparison, options.json.then(|| comparison.to_json()))?;
+            Ok(true)
+        }
+        Command::CompareEncodeChild(options) => compare_child(&options),
+        Command::ComparePipeChild(options) => {
+            print(&Value::from(compare::pipe::run_child(&options)?), None)?;
             Ok(true)
         }
         Command::CompareRuntimeChild(options) => {
@@ -85,6 +110,17 @@ fn run(command: Command) -> Result<bool, String> {
             Ok(true)
         }
     }
+}
+
+fn compare_rows<R: Row>(options: &rows::Options<R>) -> Result<bool, String> {
+    let comparison = rows::run(options)?;
+    print(&comparison, options.json.then(|| comparison.to_json()))?;
+    Ok(true)
+}
+
+fn compare_child<R: Row>(options: &rows::ChildOptions<R>) -> Result<bool, String> {
+    print(&Value::from(rows::run_child(options)?), None)?;
+    Ok(true)
 }
 
 fn conclude(summary: &Summary, json: bool) -> Result<bool, String> {

@@ -24,8 +24,11 @@ pub mod demo;
 pub mod drive;
 pub mod histogram;
 pub mod load;
+pub mod log;
 pub mod measure;
+pub mod metric;
 pub mod report;
+pub mod shape;
 pub mod sink;
 pub mod span;
 pub mod subject;
@@ -34,5 +37,12 @@ pub mod timed;
 
 /// The whole command: reads the arguments of the process, runs, and says whether nothing was lost.
 pub fn main() -> ExitCode {
+    cli::main()
+}
+
+/// The same in a program whose allocator counts: `allocations` runs what it is given and tells how
+/// many there were on this thread.
+pub fn main_counting(allocations: measure::CountAllocations) -> ExitCode {
+    measure::count_allocations_by(allocations);
     cli::main()
 }

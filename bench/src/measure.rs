@@ -1,7 +1,7 @@
 //! What a process and a thread cost: CPU time, memory, context switches. Linux only, all of it
 //! safe.
 
-use std::{fs, time::Duration};
+use std::{fs, sync::OnceLock, time::Duration};
 
 use nix::{
     sys::{
@@ -38,6 +38,21 @@ pub fn peak_rss_mb() -> f64 {
 pub fn anonymous_bytes() -> u64 {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
     field(&rollup, "Anonymous:").map_or(0, |kib| kib * 1024)
+}
+
+/// Runs what it is given; how many allocations this thread made meanwhile.
+pub type CountAllocations = fn(&mut dyn FnMut()) -> u64;
+
+/// Tells how to ask the allocator; once, before anything is measured.
+pub(crate) fn count_allocations_by(count: CountAllocations) {
+    // A second call would come from a second `main`.
+    let _ = ALLOCATIONS.set(count);
+}
+
+/// Runs `work` and tells how many allocations this thread made meanwhile; nothing in a program
+/// whose allocator does not count.
+pub fn allocations(work: &mut dyn FnMut()) -> Option<u64> {
+    ALLOCATIONS.get().map(|count| count(work))
 }
 
 /// A thread of this process.
@@ -84,6 +99,8 @@ fn field(status: &str, key: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_whitespace().next()?.parse().ok()
 }
+
+static ALLOCATIONS: OnceLock<CountAllocations> = OnceLock::new();
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,8 @@
 //!
 //! A 20-character name, kind server, a remote parent, 10 attributes (5 strings of 5 to 40
 //! characters, two of them built at run time, 3 integers, a bool, a double), one event with 2
-//! attributes; a resource with 6 attributes. About 538 bytes encoded.
+//! attributes; a resource with 6 attributes. About 538 bytes encoded. Other shapes are in
+//! [`crate::shape`].
 
 use opentelemetry::{
     Context, KeyValue,
@@ -16,25 +17,31 @@ use opentelemetry_sdk::{
     trace::{SdkTracer, SdkTracerProvider},
 };
 
+use crate::shape::{Attribute, Shape};
+
 /// Makes the span over and over, for one thread.
 pub struct SpanMaker {
     tracer: SdkTracer,
     parent: Context,
-    paths: Vec<String>,
-    users: Vec<String>,
+    /// What all spans take their attributes from, in turn.
+    variants: Vec<Vec<Attribute>>,
+    has_event: bool,
     made: usize,
 }
 
 impl SpanMaker {
     /// A maker whose spans go to the processors of `provider`.
     pub fn new(provider: &SdkTracerProvider) -> Self {
+        Self::shaped(provider, Shape::Typical)
+    }
+
+    /// A maker of spans of another shape.
+    pub fn shaped(provider: &SdkTracerProvider, shape: Shape) -> Self {
         Self {
             tracer: provider.tracer(SCOPE_NAME),
             parent: Context::new().with_remote_span_context(remote_parent()),
-            paths: (0..VARIANTS)
-                .map(|n| format!("/api/v1/products/{n:06}/reviews/latest"))
-                .collect(),
-            users: (0..VARIANTS).map(|n| format!("customer-{n:012}")).collect(),
+            variants: (0..VARIANTS).map(|variant| shape.span_attributes(variant)).collect(),
+            has_event: shape.has_event(),
             made: 0,
         }
     }
@@ -43,35 +50,22 @@ impl SpanMaker {
     pub fn emit(&mut self) -> u64 {
         let variant = self.made % VARIANTS;
         self.made += 1;
-        let builder = SpanBuilder::from_name(NAME)
-            .with_kind(SpanKind::Server)
-            .with_attributes(self.attributes(variant));
+        let attributes = self.variants[variant].iter().map(Attribute::to_key_value);
+        let builder =
+            SpanBuilder::from_name(NAME).with_kind(SpanKind::Server).with_attributes(attributes);
         let mut span = self.tracer.build_with_context(builder, &self.parent);
-        span.add_event(
-            "cache.miss",
-            vec![
-                KeyValue::new("cache.key", "product:reviews:page-1"),
-                KeyValue::new("cache.shard", (variant % 8) as i64),
-            ],
-        );
+        if self.has_event {
+            span.add_event(
+                EVENT_NAME,
+                vec![
+                    KeyValue::new("cache.key", EVENT_KEY),
+                    KeyValue::new("cache.shard", (variant % 8) as i64),
+                ],
+            );
+        }
         let id = u64::from_be_bytes(span.span_context().span_id().to_bytes());
         span.end();
         id
-    }
-
-    fn attributes(&self, variant: usize) -> [KeyValue; 10] {
-        [
-            KeyValue::new("http.request.method", "PATCH"),
-            KeyValue::new("http.route", "/api/v1/products/{id}/reviews/latest"),
-            KeyValue::new("url.path", self.paths[variant].clone()),
-            KeyValue::new("enduser.id", self.users[variant].clone()),
-            KeyValue::new("server.address", "shop-frontend.example.internal"),
-            KeyValue::new("http.response.status_code", 200),
-            KeyValue::new("http.response.body.size", 4096 + variant as i64),
-            KeyValue::new("server.port", 8443),
-            KeyValue::new("cache.hit", variant.is_multiple_of(2)),
-            KeyValue::new("app.discount.ratio", 0.125 * variant as f64),
-        ]
     }
 }
 
@@ -100,7 +94,10 @@ fn remote_parent() -> SpanContext {
 }
 
 /// 20 characters.
-const NAME: &str = "PATCH /products/list";
-const SCOPE_NAME: &str = "spanwire-bench";
+pub(crate) const NAME: &str = "PATCH /products/list";
+/// The event's name, and the value of its first attribute.
+pub(crate) const EVENT_NAME: &str = "cache.miss";
+pub(crate) const EVENT_KEY: &str = "product:reviews:page-1";
+pub(crate) const SCOPE_NAME: &str = "spanwire-bench";
 /// Enough different values that no branch predictor learns them, few enough to stay in cache.
-const VARIANTS: usize = 64;
+pub(crate) const VARIANTS: usize = 64;

@@ -144,6 +144,64 @@ fn a_comparison_of_runtimes_leaves_out_what_was_not_asked_for() {
     assert_eq!(json["counts"], serde_json::json!([]), "no echo, no count of system calls");
 }
 
+/// Each body compares its bytes with the oracle's first, so this is a test of those as well.
+#[test]
+fn a_comparison_of_encoders_has_time_and_bytes_for_each_bench_and_peer() {
+    let (code, json) = run("auto", &["compare", "encode", "--runs=2", "--budget-ms=1", "--json"]);
+    assert_eq!((code, json["subject"].as_str()), (Some(0), Some("encode")), "{json}");
+    for bench in ENCODE_BENCHES {
+        let spanwire = |row: &&Value| row["bench"] == bench && row["peer"] == "spanwire";
+        let row = json["rows"].as_array().unwrap().iter().find(spanwire);
+        let row = row.unwrap_or_else(|| panic!("{bench}: {json}"));
+        assert!(row["ns"].as_f64() > Some(0.0) && row["runs"] == 2, "{row}");
+        assert!(json["ratios"][bench]["spanwire"].is_object(), "{bench}: {json}");
+    }
+    let bytes = json["counts"].as_array().unwrap();
+    let of = |bench: &str| {
+        let counts = bytes.iter().filter(move |count| count["bench"] == bench);
+        counts.map(|count| count["bytes"].as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(of("span_typical_bytes").len(), 4, "four peers: {json}");
+    assert!(of("span_typical_bytes").iter().all(|bytes| (500.0..600.0).contains(bytes)), "{json}");
+    assert!(json["goals"][0]["met"].is_boolean() && json["goals"][0]["at_most"].is_number());
+}
+
+#[test]
+fn a_comparison_of_queues_has_means_and_tails() {
+    let only = ["compare", "pipe", "--only=push_64_t2,push_512_t4,on_end_t1", "--no-allocations"];
+    let tiny = ["--peers=spanwire,tokio,sdk-batch", "--runs=1", "--budget-ms=2", "--json"];
+    let (code, json) = run("auto", &[&only[..], &tiny].concat());
+    assert_eq!((code, json["subject"].as_str()), (Some(0), Some("pipe")), "{json}");
+    let benches_of = |peer: &str| {
+        let rows = json["rows"].as_array().unwrap().iter().filter(|row| row["peer"] == peer);
+        rows.map(|row| row["bench"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let push = ["push_64_t2", "push_64_t2_p50", "push_64_t2_p99", "push_64_t2_p999", "push_512_t4"];
+    let on_end = ["on_end_t1_added", "on_end_t1_p50", "on_end_t1_p99", "on_end_t1_p999"];
+    assert_eq!(benches_of("tokio"), push);
+    assert_eq!(benches_of("sdk-batch"), on_end);
+    assert_eq!(benches_of("spanwire"), [&push[..], &on_end].concat());
+    let goals = json["goals"].as_array().unwrap();
+    assert!(goals.iter().any(|goal| goal["bench"] == "on_end_t1_added"), "{json}");
+}
+
+#[test]
+fn a_push_does_not_allocate() {
+    let program = env!("CARGO_BIN_EXE_spanwire-counting");
+    let count = |peer: &str| {
+        let cell = ["compare-pipe-child", "--row=push_64_t2", "--allocations", "--peer", peer];
+        let output = Command::new(program).args(cell).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        serde_json::from_str::<Vec<f64>>(&text).unwrap_or_else(|_| panic!("{output:?}"))[0]
+    };
+    assert_eq!(count("spanwire"), 0.0);
+    assert!(count("tokio") > 0.0, "the count sees what tokio's channel allocates");
+}
+
+/// The figures of a comparison of encoders that tools and the documentation name.
+const ENCODE_BENCHES: [&str; 6] =
+    ["span_bare", "span_typical", "span_heavy", "span_spec", "span_typical_cold", "log_5"];
+
 /// The times of a comparison of runtimes that tools and the documentation name.
 const RUNTIME_BENCHES: [&str; 27] = [
     "spawn_join_batch",

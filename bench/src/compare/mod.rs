@@ -17,8 +17,10 @@ pub use export::{Comparison, Mode, Options, run};
 
 pub mod child;
 mod children;
+pub mod encode;
 mod export;
 pub mod lines;
+pub mod pipe;
 mod program;
 pub mod rows;
 pub mod runtime;
@@ -31,6 +33,10 @@ mod versions;
 pub enum Command {
     /// Spans from the OpenTelemetry SDK to a receiver: cost and throughput of the exporters
     Export(Options),
+    /// From telemetry to bytes: spanwire's encoders beside prost, opentelemetry-proto and memcpy
+    Encode(encode::Options),
+    /// From one thread to another: spanwire's pipe beside other queues, and a span's end
+    Pipe(pipe::Options),
     /// Tasks, timers, wake-ups and a TCP echo: spanwire's runtime beside other runtimes
     Runtime(runtime::Options),
 }

@@ -19,6 +19,20 @@ pub(super) fn on(allocator: Allocator) -> Result<PathBuf, String> {
         Allocator::Glibc => "spanwire",
         Allocator::Mimalloc => "spanwire-mimalloc",
     };
+    twin(name, this)
+}
+
+/// The program whose allocator counts.
+///
+/// # Errors
+///
+/// As [`on`].
+pub(super) fn counting() -> Result<PathBuf, String> {
+    let this = env::current_exe().map_err(|error| format!("cannot find myself: {error}"))?;
+    twin("spanwire-counting", this)
+}
+
+fn twin(name: &str, this: PathBuf) -> Result<PathBuf, String> {
     if this.file_name().is_some_and(|file| file == name) {
         return Ok(this);
     }

@@ -77,6 +77,7 @@ pub enum Limit {
 
 /// The options of the subcommand.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub struct Options<R: Row> {
     /// Runs of each row of each peer
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
@@ -106,6 +107,7 @@ pub struct Options<R: Row> {
 
 /// The options of the hidden subcommand: one row of one peer.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub struct ChildOptions<R: Row> {
     /// The row.
     #[arg(long, value_enum)]

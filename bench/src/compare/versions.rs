@@ -16,13 +16,14 @@ const LOCK_FILE: &str = include_str!("../../../Cargo.lock");
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{export, runtime},
+        super::{encode, export, pipe, rows::Row as _, runtime},
         *,
     };
 
     #[test]
     fn every_version_that_a_report_names_is_in_the_lock_file() {
-        for name in export::VERSIONS_OF.iter().chain(&runtime::VERSIONS_OF) {
+        let of_rows = encode::Row::PACKAGES.iter().chain(pipe::Row::PACKAGES);
+        for name in export::VERSIONS_OF.iter().chain(&runtime::VERSIONS_OF).chain(of_rows) {
             let version = locked(name).unwrap_or_else(|| panic!("{name} is not locked"));
             assert!(version.starts_with(|first: char| first.is_ascii_digit()), "{name} {version}");
         }

@@ -1,0 +1,98 @@
+//! What is encoded: records as the SDK hands them to its processors.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use opentelemetry::{Context, InstrumentationScope};
+use opentelemetry_sdk::{
+    error::OTelSdkResult,
+    logs::{LogProcessor, SdkLogRecord, SdkLoggerProvider},
+    trace::{SdkTracerProvider, Span, SpanData, SpanProcessor},
+};
+
+use crate::{
+    log::LogMaker,
+    shape::Shape,
+    span::{self, SpanMaker},
+};
+
+/// Makes as many spans as are asked for.
+pub(super) fn spans(shape: Shape) -> impl FnMut(usize) -> Vec<SpanData> {
+    let kept = Kept::default();
+    let provider = SdkTracerProvider::builder()
+        .with_resource(span::resource())
+        .with_span_processor(kept.clone())
+        .build();
+    let mut maker = SpanMaker::shaped(&provider, shape);
+    move |count| {
+        for _ in 0..count {
+            maker.emit();
+        }
+        kept.take()
+    }
+}
+
+/// Makes as many log records as are asked for.
+pub(super) fn logs(shape: Shape) -> impl FnMut(usize) -> Vec<SdkLogRecord> {
+    let kept = Kept::default();
+    let provider = SdkLoggerProvider::builder()
+        .with_resource(span::resource())
+        .with_log_processor(kept.clone())
+        .build();
+    let mut maker = LogMaker::new(&provider, shape);
+    move |count| {
+        for _ in 0..count {
+            maker.emit();
+        }
+        kept.take()
+    }
+}
+
+/// A processor that keeps what it is given.
+#[derive(Clone, Debug)]
+struct Kept<R>(Arc<Mutex<Vec<R>>>);
+
+impl<R> Default for Kept<R> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<R> Kept<R> {
+    fn push(&self, record: R) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+    }
+
+    fn take(&self) -> Vec<R> {
+        mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl SpanProcessor for Kept<SpanData> {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        self.push(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+impl LogProcessor for Kept<SdkLogRecord> {
+    fn emit(&self, record: &mut SdkLogRecord, _: &InstrumentationScope) {
+        self.push(record.clone());
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+}
