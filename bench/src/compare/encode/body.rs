@@ -125,7 +125,8 @@ mod tests {
             },
             |made| assert!((1..3).contains(&made)),
         );
-        (body.lap(), body.lap());
+        body.lap();
+        body.lap();
         assert_eq!((body.operations, body.bytes), (4, 10.0));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -10,11 +10,16 @@ use opentelemetry::{Context, InstrumentationScope};
 use opentelemetry_sdk::{
     error::OTelSdkResult,
     logs::{LogProcessor, SdkLogRecord, SdkLoggerProvider},
+    metrics::{
+        InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Temporality,
+        data::ResourceMetrics, reader::MetricReader,
+    },
     trace::{SdkTracerProvider, Span, SpanData, SpanProcessor},
 };
 
 use crate::{
     log::LogMaker,
+    metric::MetricMaker,
     shape::Shape,
     span::{self, SpanMaker},
 };
@@ -48,6 +53,48 @@ pub(super) fn logs(shape: Shape) -> impl FnMut(usize) -> Vec<SdkLogRecord> {
             maker.emit();
         }
         kept.take()
+    }
+}
+
+/// Two collections of the same data points, one after the other, that differ in their numbers.
+pub(super) fn collections(shape: Shape) -> [ResourceMetrics; 2] {
+    let reader = Arc::new(ManualReader::builder().build());
+    let provider = SdkMeterProvider::builder()
+        .with_resource(span::resource())
+        .with_reader(SharedReader(Arc::clone(&reader)))
+        .build();
+    let mut maker = MetricMaker::new(&provider, shape);
+    [(), ()].map(|()| {
+        maker.record();
+        let mut metrics = ResourceMetrics::default();
+        reader.collect(&mut metrics).expect("the provider lives");
+        metrics
+    })
+}
+
+/// The provider wants to own its reader.
+#[derive(Debug)]
+struct SharedReader(Arc<ManualReader>);
+
+impl MetricReader for SharedReader {
+    fn register_pipeline(&self, pipeline: Weak<Pipeline>) {
+        self.0.register_pipeline(pipeline);
+    }
+
+    fn collect(&self, metrics: &mut ResourceMetrics) -> OTelSdkResult {
+        self.0.collect(metrics)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self, kind: InstrumentKind) -> Temporality {
+        self.0.temporality(kind)
     }
 }
 

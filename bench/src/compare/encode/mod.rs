@@ -23,6 +23,7 @@ use crate::shape::Shape;
 
 mod body;
 mod inputs;
+mod points;
 mod records;
 pub mod row;
 
@@ -43,6 +44,9 @@ pub fn body(row: Row, peer: Peer) -> Result<Body, String> {
         Row::SpanHeavy => records::hot(spans(Shape::Heavy), peer),
         Row::SpanSpec => records::hot(spans(Shape::Spec), peer),
         Row::SpanTypicalCold => records::cold(spans(Shape::Typical), peer),
+        Row::PointsRebuilt => points::rebuilt(peer),
+        Row::PointsVerified => points::verified(),
+        Row::PointsPatched => points::patched(),
         Row::Log5 => records::hot(inputs::logs(Shape::Typical), peer),
     }
 }

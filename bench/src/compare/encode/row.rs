@@ -27,6 +27,12 @@ pub enum Row {
     /// A log record with 5 attributes.
     #[value(name = "log_5")]
     Log5,
+    /// 1000 data points of metrics with 5 attributes, written afresh: for each.
+    PointsRebuilt,
+    /// The same points again, verified and patched in place: for each.
+    PointsVerified,
+    /// Patched without being verified: for each.
+    PointsPatched,
 }
 
 /// Who encodes, and from what.
@@ -56,11 +62,19 @@ impl rows::Row for Row {
     const CHILD: &'static str = "compare-encode-child";
     const PACKAGES: &'static [&'static str] =
         &["spanwire", "opentelemetry_sdk", "opentelemetry-proto", "prost"];
-    const GOALS: &'static [Goal] =
-        &[Goal { bench: "log_5", peer: "spanwire", at_most: Limit::Value(100.0) }];
+    const GOALS: &'static [Goal] = &[
+        goal("log_5", 100.0),
+        goal("points_rebuilt", 60.0),
+        goal("points_verified", 30.0),
+        goal("points_patched", 3.0),
+    ];
 
-    fn suits(self, _: Peer) -> bool {
-        true
+    fn suits(self, peer: Peer) -> bool {
+        match self {
+            // Nobody else keeps an image; they write all points afresh.
+            Self::PointsVerified | Self::PointsPatched => peer == Peer::Spanwire,
+            _ => true,
+        }
     }
 
     fn figures(self) -> Vec<(String, Unit)> {
@@ -85,4 +99,8 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&rows::name_of(self))
     }
+}
+
+const fn goal(bench: &'static str, at_most: f64) -> Goal {
+    Goal { bench, peer: "spanwire", at_most: Limit::Value(at_most) }
 }

@@ -2,7 +2,10 @@
 
 use std::{
     hint::black_box,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -39,7 +42,7 @@ impl<const N: usize> Visit<N> for Times {
             let mean = laps(push, self.samples.clone());
             (mean, wants_tail.then(|| tail(push, self.samples.clone())))
         };
-        let results = with_consumer::<N, Q, _>(self.threads, body);
+        let results = with_consumer::<N, Q, _>(self.threads, |_| (), body);
         let mean = results.iter().map(|(mean, _)| mean).sum::<f64>() / self.threads as f64;
         let mut calls = Histogram::default();
         results.iter().filter_map(|(_, tail)| tail.as_ref()).for_each(|tail| calls.merge(tail));
@@ -53,30 +56,41 @@ impl<const N: usize> Visit<N> for Allocations {
     type Output = Result<f64, String>;
 
     fn visit<Q: Queue<N>>(self) -> Self::Output {
+        // Whatever a queue allocates for a place when that is first used has been allocated.
+        let fill = |push: &mut Q::Push| while push.push(&[7; N]) {};
         let body = |push: &mut Q::Push| {
             block(push, COUNTED);
             measure::allocations(&mut || {
                 block(push, COUNTED);
             })
         };
-        let counts = with_consumer::<N, Q, _>(self.threads, body);
+        let counts = with_consumer::<N, Q, _>(self.threads, fill, body);
         let count: Option<u64> = counts.into_iter().sum();
         let count = count.ok_or("this program counts no allocations; spanwire-counting does")?;
         Ok(count as f64 / (self.threads * COUNTED) as f64)
     }
 }
 
-/// Runs `body` on each thread while another one takes.
+/// Runs `prepare` on each thread, then `body` while another thread takes.
 fn with_consumer<const N: usize, Q: Queue<N>, R: Send>(
     threads: usize,
+    prepare: impl Fn(&mut Q::Push) + Sync,
     body: impl Fn(&mut Q::Push) -> R + Sync,
 ) -> Vec<R> {
     let (pushes, mut drain) = Q::open(threads);
-    let stopped = AtomicBool::new(false);
+    let (prepared, stopped) = (Barrier::new(threads + 1), AtomicBool::new(false));
+    let produce = |mut push: Q::Push| {
+        prepare(&mut push);
+        prepared.wait();
+        body(&mut push)
+    };
     thread::scope(|scope| {
-        scope.spawn(|| consume(&mut drain, &stopped));
-        let body = &body;
-        let spawn = |mut push: Q::Push| scope.spawn(move || body(&mut push));
+        scope.spawn(|| {
+            prepared.wait();
+            consume(&mut drain, &stopped);
+        });
+        let produce = &produce;
+        let spawn = |push: Q::Push| scope.spawn(move || produce(push));
         let producers: Vec<_> = pushes.into_iter().map(spawn).collect();
         let results =
             producers.into_iter().map(|producer| producer.join().expect("a producer panicked"));

@@ -27,7 +27,7 @@ impl<const N: usize> Push<N> for Producer<[u8; N]> {
 impl<const N: usize> Drain for Vec<Consumer<[u8; N]>> {
     fn drain(&mut self) -> usize {
         let pop = |ring: &mut Consumer<[u8; N]>| {
-            std::iter::from_fn(|| ring.pop().ok()).map(|record| drop(black_box(record))).count()
+            std::iter::from_fn(|| ring.pop().ok()).map(black_box).count()
         };
         self.iter_mut().map(pop).sum()
     }
