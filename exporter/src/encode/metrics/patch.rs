@@ -35,6 +35,15 @@ pub(crate) struct Patch<'a> {
 #[must_use = "a message has to be left where it ends"]
 pub(crate) struct End(usize);
 
+impl End {
+    /// Where the extremes of a histogram's point that ends here begin.
+    #[inline]
+    pub(crate) fn before(self, extremes: Extremes) -> Self {
+        let written = usize::from(extremes.min.is_some()) + usize::from(extremes.max.is_some());
+        Self(self.0.saturating_sub(written * EXTREME_LEN))
+    }
+}
+
 impl<'a> Patch<'a> {
     /// Walks `bytes`, which the functions of [`super`] have written.
     pub(crate) fn new(bytes: &'a mut [u8]) -> Self {
@@ -337,6 +346,8 @@ const ATTRIBUTE_OVERHEAD: usize = 6;
 /// Lengths below have one byte.
 const SHORT: usize = CONTINUES as usize;
 
+/// A key and a double.
+const EXTREME_LEN: usize = 9;
 const ATTRIBUTE_NAME: u8 = key(key_value::KEY, Wire::Len);
 const ATTRIBUTE_VALUE: u8 = key(key_value::VALUE, Wire::Len);
 const STRING_VALUE: u8 = key(any_value::STRING_VALUE, Wire::Len);

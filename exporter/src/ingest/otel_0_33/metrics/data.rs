@@ -268,6 +268,7 @@ fn patch_data<T: Numeric>(
             patch_records(record, identity, kind, data.data_points(), |patch, end, point| {
                 let head = histogram_head(times, point);
                 patch.histogram(&head, point.bucket_counts(), point.bounds())?;
+                let end = end.before(head.extremes);
                 attributes.walk(patch, end, HISTOGRAM_ATTRIBUTES, point)?;
                 patch.extremes(head.extremes)
             })
