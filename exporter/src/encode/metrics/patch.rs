@@ -94,8 +94,7 @@ impl<'a> Patch<'a> {
         if head == self.last_point.0 {
             let (width, len) = (head_len(head), self.last_point.1);
             self.at = start + width;
-            let end = start.checked_add(len)?;
-            return (end <= self.bytes.len()).then_some(End(end));
+            return Some(End(start + len));
         }
         let end = self.enter(POINT)?;
         self.last_point = (head, end.0 - start);
@@ -115,7 +114,8 @@ impl<'a> Patch<'a> {
         let head: &mut [u8; NUMBER_HEAD_LEN] =
             self.bytes.get_mut(self.at..)?.first_chunk_mut().filter(|_| times.are_set())?;
         let new = number_head(times, value);
-        if [head[0], head[9], head[18]] != [new[0], new[9], new[18]] {
+        // Integers and doubles are as long as each other, so a change of the type is patched too.
+        if [head[0], head[9]] != [new[0], new[9]] {
             return None;
         }
         *head = new;
@@ -352,3 +352,6 @@ const ATTRIBUTE_NAME: u8 = key(key_value::KEY, Wire::Len);
 const ATTRIBUTE_VALUE: u8 = key(key_value::VALUE, Wire::Len);
 const STRING_VALUE: u8 = key(any_value::STRING_VALUE, Wire::Len);
 const INT_VALUE: u8 = key(any_value::INT_VALUE, Wire::Varint);
+
+#[cfg(test)]
+mod tests;

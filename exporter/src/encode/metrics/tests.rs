@@ -53,7 +53,7 @@ fn put_attributes(out: &mut Cursor<'_>, key: u8, attributes: &[KeyValue]) {
 
 /// Writes what the oracle's struct says. `guess` is passed on everywhere: wrong guesses cost
 /// time, never bytes.
-fn record(metric: &proto::Metric, guess: usize) -> Bytes {
+pub(super) fn record(metric: &proto::Metric, guess: usize) -> Bytes {
     let identity =
         Identity { name: &metric.name, description: &metric.description, unit: &metric.unit };
     to_bytes(1 << 12, |out| {
