@@ -74,6 +74,9 @@ const _: () = {
     is_shared::<Stats>();
     is_shared::<Diagnostic>();
     is_shared::<BuildError>();
+    is_shared::<direct::Spans>();
+    is_shared::<direct::Logs>();
+    is_shared::<direct::Span<'_>>();
     is_shared::<FlushError>();
     is_shared::<ShutdownError>();
     is_moved::<Builder>();
@@ -88,6 +91,66 @@ const _: () = {
     #[cfg(feature = "otel_0_33")]
     is_shared::<otel_0_33::MetricExporter>();
 };
+
+/// The direct door, for programs that have plain data instead of an SDK's spans.
+///
+/// Nothing is cloned and nothing is kept: the records and all they refer to are borrowed for the
+/// call. Keys that are known when the program is compiled are encoded then ([`key!`](crate::key)).
+///
+/// # Examples
+///
+/// ```
+/// use spanwire::direct::{Event, Key, Kind, Resource, Scope, Span, Spans};
+///
+/// const SERVICE: Key = spanwire::key!("service.name");
+/// const METHOD: Key = spanwire::key!("http.request.method");
+/// const STATUS: Key = spanwire::key!("http.response.status_code");
+///
+/// let exporter = spanwire::Exporter::builder().endpoint("http://localhost:4318").build()?;
+/// let resource = [SERVICE.str("shop")];
+/// let spans = Spans::new(&exporter, &Resource::new(&resource), &Scope::new("http", "0.1"));
+///
+/// let attributes = [METHOD.str("GET"), STATUS.int(200)];
+/// let events = [Event::new(1_764_000_000_000_400_000, "cache.miss", &[])];
+/// let mut span = Span::new([0x4b; 16], [0x07; 8], "GET /cart");
+/// span.kind = Kind::Server;
+/// span.start_unix_nano = 1_764_000_000_000_000_000;
+/// span.end_unix_nano = 1_764_000_000_001_500_000;
+/// span.attributes = &attributes;
+/// span.events = &events;
+/// spans.end(&span);
+/// # exporter.shutdown(std::time::Duration::ZERO).unwrap_err();
+/// # Ok::<(), spanwire::BuildError>(())
+/// ```
+pub mod direct {
+    #[doc(hidden)]
+    pub use crate::encode::common::key::KeyRecord;
+    pub use crate::ingest::direct::attribute::{Attribute, Key, Value};
+    pub use crate::ingest::direct::door::{Logs, Resource, Scope, Spans};
+    pub use crate::ingest::direct::log::LogRecord;
+    pub use crate::ingest::direct::span::{Event, Kind, Link, Span, Status};
+}
+
+/// Makes a [`direct::Key`](crate::direct::Key) of a constant text: the key in wire format, made
+/// when the program is compiled.
+///
+/// # Examples
+///
+/// ```
+/// use spanwire::direct::Key;
+///
+/// const METHOD: Key = spanwire::key!("http.request.method");
+/// const STATUS: Key = spanwire::key!("http.response.status_code");
+/// let attributes = [METHOD.str("GET"), STATUS.int(200)];
+/// # assert_eq!(attributes[1].name(), "http.response.status_code");
+/// ```
+#[macro_export]
+macro_rules! key {
+    ($name:expr) => {{
+        static RECORD: $crate::direct::KeyRecord = $crate::direct::KeyRecord::new($name);
+        $crate::direct::Key::of(&RECORD)
+    }};
+}
 
 /// Doors for `opentelemetry_sdk` 0.33.
 #[cfg(feature = "otel_0_33")]
@@ -120,6 +183,16 @@ pub mod internals {
         out: &mut Vec<u8>,
     ) -> Result<(), crate::wire::Malformed> {
         crate::encode::json::transcode(signal, request, out)
+    }
+
+    /// Writes what the direct door writes for one span, for the benches.
+    #[inline]
+    pub fn encode_plain_span(
+        out: &mut spanwire_runtime::buf::Cursor<'_>,
+        span: &crate::direct::Span<'_>,
+    ) {
+        let limits = &crate::encode::limits::Limits::DEFAULT;
+        crate::ingest::direct::span::encode_span(out, span, limits);
     }
 
     /// Writes what the SDK's door writes for one span, for the benches.

@@ -16,8 +16,10 @@ use crate::wire::write::{
     to_bytes, varint, varint_len,
 };
 
+pub(crate) mod key;
 mod names;
 
+use self::key::KeyRecord;
 use self::names::Names;
 
 /// A value without parts.
@@ -51,10 +53,20 @@ pub(crate) struct Place<'p, 'm> {
     out: &'p mut Cursor<'m>,
     /// The field of the value, or of the attribute if it has a name.
     field: u8,
-    /// The name of an attribute.
-    name: Option<&'p str>,
+    name: Name<'p>,
     limits: &'p AttributeLimits,
     around: Around,
+}
+
+/// What the value is called.
+#[derive(Clone, Copy, Debug)]
+enum Name<'p> {
+    /// It is no attribute.
+    None,
+    /// A key that is encoded as it is written.
+    Plain(&'p str),
+    /// A key that was encoded before.
+    Record(&'p KeyRecord),
 }
 
 /// What is around a value, inside of its attribute.
@@ -88,19 +100,22 @@ impl<'p, 'm> Place<'p, 'm> {
     /// `Limits::exempt` for a log record's body.
     #[inline]
     pub(crate) fn field(out: &'p mut Cursor<'m>, field: u8, limits: &'p AttributeLimits) -> Self {
-        Self { out, field, name: None, limits, around: Around::default() }
+        Self { out, field, name: Name::None, limits, around: Around::default() }
     }
 
     /// A value without parts.
-    #[inline(always)] // So that the compiler knows the kind of the value at each call.
+    // So that the compiler knows the kind of the value at each call. Unoptimised, what it needs
+    // of the stack would be needed once for each array or map around it.
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn scalar(self, value: Scalar<'_>) {
         let value = match self.limits.value_len_max {
             Some(len) => value.cut(len),
             None => value,
         };
         match self.name {
-            Some(name) => put_attribute(self.out, self.field, name, value),
-            None => value.put(self.out, self.field),
+            Name::Plain(name) => put_attribute(self.out, self.field, name, value),
+            Name::Record(key) => put_keyed(self.out, self.field, key, value),
+            Name::None => value.put(self.out, self.field),
         }
     }
 
@@ -140,7 +155,7 @@ impl<'p, 'm> Place<'p, 'm> {
                 message(out, member, PARTS_LEN, |out| fill(out, around));
             });
         };
-        let Some(name) = self.name else { return put(self.out, self.field) };
+        let Some(name) = self.name.text() else { return put(self.out, self.field) };
         message(self.out, self.field, PARTS_LEN + name.len(), |out| {
             put_str_unless_empty(out, NAME, name);
             put(out, VALUE);
@@ -152,7 +167,7 @@ impl<'p, 'm> Place<'p, 'm> {
 fn put_list<V: Value>(
     out: &mut Cursor<'_>,
     field: u8,
-    name: Option<&str>,
+    name: Name<'_>,
     limits: &AttributeLimits,
     around: Around,
     values: impl IntoIterator<Item = V>,
@@ -160,7 +175,7 @@ fn put_list<V: Value>(
     let place = Place { out, field, name, limits, around };
     place.parts(ARRAY_VALUE, LIST_MESSAGES, |out, around| {
         for value in values {
-            value.put(Place { out: &mut *out, field: VALUES, name: None, limits, around });
+            value.put(Place { out: &mut *out, field: VALUES, name: Name::None, limits, around });
         }
     });
 }
@@ -169,7 +184,7 @@ fn put_list<V: Value>(
 fn put_map<K: AsRef<str>, V: Value>(
     out: &mut Cursor<'_>,
     field: u8,
-    name: Option<&str>,
+    name: Name<'_>,
     limits: &AttributeLimits,
     around: Around,
     duplicates: Duplicates,
@@ -182,10 +197,20 @@ fn put_map<K: AsRef<str>, V: Value>(
             if duplicates == Duplicates::LastWins {
                 names.admit(out, name.as_ref());
             }
-            let name = Some(name.as_ref());
+            let name = Name::Plain(name.as_ref());
             value.put(Place { out: &mut *out, field: ENTRIES, name, limits, around });
         }
     });
+}
+
+impl<'p> Name<'p> {
+    fn text(self) -> Option<&'p str> {
+        match self {
+            Self::None => None,
+            Self::Plain(name) => Some(name),
+            Self::Record(key) => Some(key.name()),
+        }
+    }
 }
 
 impl Around {
@@ -210,13 +235,38 @@ impl<'l> Attributes<'l> {
         if self.limits.duplicates == Duplicates::LastWins && self.names.admit(out, name) {
             self.count -= 1;
         }
+        self.put_admitted(out, Name::Plain(name), value);
+    }
+
+    /// The same with a key that was encoded before.
+    #[inline(always)] // See `Place::scalar`.
+    pub(crate) fn put_keyed(
+        &mut self,
+        out: &mut Cursor<'_>,
+        key: &KeyRecord,
+        value: &(impl Value + ?Sized),
+    ) {
+        let checks = self.limits.duplicates == Duplicates::LastWins;
+        if checks && self.names.admit_hashed(out, key.name(), key.hash) {
+            self.count -= 1;
+        }
+        self.put_admitted(out, Name::Record(key), value);
+    }
+
+    #[inline(always)]
+    fn put_admitted(
+        &mut self,
+        out: &mut Cursor<'_>,
+        name: Name<'_>,
+        value: &(impl Value + ?Sized),
+    ) {
         if self.count >= self.limits.count_max {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
         self.count += 1;
         let (field, limits, around) = (self.field, self.limits, Around::default());
-        value.put(Place { out, field, name: Some(name), limits, around });
+        value.put(Place { out, field, name, limits, around });
     }
 
     /// How many were dropped because there were too many.
@@ -307,6 +357,41 @@ fn put_attribute(out: &mut Cursor<'_>, field: u8, name: &str, value: Scalar<'_>)
         Scalar::Bytes(bytes) => {
             let len = bytes.len() as u8;
             out.put_row((head, name, [VALUE, len + 2, BYTES_VALUE, len], bytes));
+        }
+    }
+}
+
+/// Writes a `KeyValue` whose key was encoded before.
+#[inline(always)]
+fn put_keyed(out: &mut Cursor<'_>, field: u8, key: &KeyRecord, value: Scalar<'_>) {
+    let (Some(name), value_len) = (key.encoded(), value.len()) else {
+        return put_unusual(out, field, key.name(), value);
+    };
+    let len = name.len() + 1 + value_len;
+    if len >= 1 << 7 {
+        return put_unusual(out, field, key.name(), value);
+    }
+    let head = [field, len as u8];
+    match value {
+        Scalar::Empty => out.put_row((head, name, [0])),
+        Scalar::Bool(value) => out.put_row((head, name, [2, BOOL_VALUE, u8::from(value)])),
+        Scalar::Int(value) if value as u64 >= 1 << 14 => {
+            put_unusual(out, field, key.name(), Scalar::Int(value))
+        }
+        Scalar::Int(value) if value as u64 >= 1 << 7 => {
+            out.put_row((head, name, [3, INT_VALUE, value as u8 | CONTINUES, (value >> 7) as u8]));
+        }
+        Scalar::Int(value) => out.put_row((head, name, [2, INT_VALUE, value as u8])),
+        Scalar::Double(value) => {
+            out.put_row((head, name, [9, DOUBLE_VALUE], value.to_le_bytes()));
+        }
+        Scalar::Str(text) => {
+            let len = text.len() as u8;
+            out.put_row((head, name, [len + 2, STRING_VALUE, len], text.as_bytes()));
+        }
+        Scalar::Bytes(bytes) => {
+            let len = bytes.len() as u8;
+            out.put_row((head, name, [len + 2, BYTES_VALUE, len], bytes));
         }
     }
 }

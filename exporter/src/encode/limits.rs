@@ -92,7 +92,6 @@ impl Limits {
     /// The same limits for data that no SDK has cut: the specification's count applies where
     /// nobody said another.
     #[must_use]
-    #[cfg_attr(not(test), expect(dead_code, reason = "the direct door asks for it"))]
     pub(crate) fn of_raw_data(&self) -> Self {
         let mut limits = *self;
         for model in [&mut limits.span, &mut limits.event, &mut limits.link] {

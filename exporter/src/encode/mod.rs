@@ -3,10 +3,10 @@
 //!
 //! Attributes, resources and scopes are in [`common`], what cuts attributes in [`limits`], spans
 //! in [`traces`], log records in [`logs`], metrics in [`metrics`], and the containers around
-//! finished records in [`envelope`]. A build without a door has only the last and the limits:
-//! nobody would call the others.
+//! finished records in [`envelope`]. A build without the SDK's doors has no metrics: nobody would
+//! call them.
 
-#[cfg(feature = "otel_0_33")]
+#[cfg_attr(not(feature = "otel_0_33"), allow(dead_code, reason = "some of it is for SDKs only"))]
 pub(crate) mod common;
 pub(crate) mod envelope;
 #[cfg_attr(
@@ -14,11 +14,9 @@ pub(crate) mod envelope;
     allow(dead_code, reason = "files are written by a destination")
 )]
 pub(crate) mod json;
-#[cfg_attr(not(feature = "otel_0_33"), allow(dead_code, reason = "no door brings attributes in"))]
+#[cfg_attr(not(feature = "otel_0_33"), allow(dead_code, reason = "some of it is for SDKs only"))]
 pub(crate) mod limits;
-#[cfg(feature = "otel_0_33")]
 pub(crate) mod logs;
 #[cfg(feature = "otel_0_33")]
 pub(crate) mod metrics;
-#[cfg(feature = "otel_0_33")]
 pub(crate) mod traces;

@@ -9,4 +9,4 @@ mod row;
 
 pub use self::cursor::{Cursor, Overflow};
 pub(crate) use self::pieces::advance;
-pub use self::row::{Padded, Row};
+pub use self::row::{Padded, PaddedRef, Row};

@@ -1,8 +1,10 @@
 //! What [`Cursor::put_row`](super::Cursor::put_row) writes side by side.
 
+use std::ptr;
+
 use super::cursor::copy_short;
 
-/// Bytes that are written together: `[u8; N]`, `&[u8]`, [`Padded`], and tuples of them.
+/// Bytes that are written together: `[u8; N]`, `&[u8]`, [`Padded`], [`PaddedRef`], and tuples of them.
 pub trait Row: Sealed {}
 
 /// The first `len` bytes of an array, which costs one store of a fixed size where there is room
@@ -24,6 +26,40 @@ impl<const N: usize> Padded<N> {
     pub fn new(bytes: [u8; N], len: usize) -> Self {
         assert!(len <= N, "{len} bytes of an array of {N}");
         Self { bytes, len }
+    }
+}
+
+/// The same of an array that is somewhere else: the first half of it is copied in any case, the
+/// second only if some of it counts.
+#[derive(Clone, Copy, Debug)]
+pub struct PaddedRef<'a, const N: usize> {
+    bytes: &'a [u8; N],
+    /// At most `N`.
+    len: usize,
+}
+
+impl<'a, const N: usize> PaddedRef<'a, N> {
+    /// The first `len` bytes of `bytes`.
+    ///
+    /// # Panics
+    ///
+    /// If `len` is above `N`.
+    #[inline(always)]
+    pub fn new(bytes: &'a [u8; N], len: usize) -> Self {
+        assert!(len <= N, "{len} bytes of an array of {N}");
+        Self { bytes, len }
+    }
+
+    /// Bytes that count.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether none of them counts.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 }
 
@@ -101,6 +137,35 @@ unsafe impl<const N: usize> Sealed for Padded<N> {
     }
 }
 
+// SAFETY: the first `len` bytes are copied either way.
+unsafe impl<const N: usize> Sealed for PaddedRef<'_, N> {
+    const PADDING: usize = N;
+
+    #[inline(always)]
+    fn size(&self) -> usize {
+        self.len
+    }
+
+    #[inline(always)]
+    unsafe fn write(&self, to: *mut u8, padded: bool) {
+        let from = self.bytes.as_ptr();
+        if padded {
+            // SAFETY: the caller gave `len + N` writable bytes, which do not overlap the array;
+            // the halves are within its N bytes.
+            unsafe {
+                ptr::copy_nonoverlapping(from, to, N / 2);
+                if self.len > N / 2 {
+                    ptr::copy_nonoverlapping(from.add(N / 2), to.add(N / 2), N - N / 2);
+                }
+            }
+        } else {
+            // SAFETY: the caller gave `len` writable bytes, and `len <= N` (field `len`).
+            unsafe { copy_short(from, to, self.len) };
+        }
+    }
+}
+
+impl<const N: usize> Row for PaddedRef<'_, N> {}
 impl<const N: usize> Row for [u8; N] {}
 impl Row for &[u8] {}
 impl<const N: usize> Row for Padded<N> {}

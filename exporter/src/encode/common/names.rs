@@ -25,7 +25,12 @@ impl Names {
     /// there was one.
     #[inline(always)]
     pub(super) fn admit(&mut self, out: &mut Cursor<'_>, name: &str) -> bool {
-        let hash = hash(name.as_bytes());
+        self.admit_hashed(out, name, hash(name.as_bytes()))
+    }
+
+    /// The same if the [`hash`] of the name is known.
+    #[inline(always)]
+    pub(super) fn admit_hashed(&mut self, out: &mut Cursor<'_>, name: &str, hash: u32) -> bool {
         let word = &mut self.seen[hash as usize / 64 % WORDS];
         let bit = 1 << (hash % 64);
         let is_new = *word & bit == 0;
@@ -37,7 +42,7 @@ impl Names {
 /// Nine bits of the length and both ends of a key: what is between tells fewer keys apart
 /// (`http.request.method`, `http.request.size`) than it costs to read.
 #[inline]
-fn hash(name: &[u8]) -> u32 {
+pub(super) const fn hash(name: &[u8]) -> u32 {
     let (head, tail) = ends(name);
     let ends = head ^ tail.rotate_left(29) ^ name.len() as u64;
     (ends.wrapping_mul(SPREAD) >> (64 - HASH_BITS)) as u32
@@ -45,14 +50,19 @@ fn hash(name: &[u8]) -> u32 {
 
 /// The first and the last bytes, at most eight each; they overlap in a short key.
 #[inline]
-fn ends(name: &[u8]) -> (u64, u64) {
+const fn ends(name: &[u8]) -> (u64, u64) {
     if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
         return (u64::from_le_bytes(*head), u64::from_le_bytes(*tail));
     }
     if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
-        return (u32::from_le_bytes(*head).into(), u32::from_le_bytes(*tail).into());
+        return (u32::from_le_bytes(*head) as u64, u32::from_le_bytes(*tail) as u64);
     }
-    name.iter().fold((0, 0), |(head, tail), byte| (head << 8 | u64::from(*byte), tail))
+    match name {
+        [a, b, c] => ((*a as u64) << 16 | (*b as u64) << 8 | *c as u64, 0),
+        [a, b] => ((*a as u64) << 8 | *b as u64, 0),
+        [a] => (*a as u64, 0),
+        _ => (0, 0),
+    }
 }
 
 /// Removes the attribute called `name` from what was written from `start` on, if it is there.

@@ -24,7 +24,7 @@ mod arbitrary_logs;
 #[cfg(test)]
 mod log_tests;
 #[cfg(test)]
-mod naive;
+pub(crate) mod naive;
 #[cfg(test)]
 mod tests;
 

@@ -6,10 +6,12 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
 use opentelemetry_proto::tonic::trace::v1::Span;
 
-use crate::encode::limits::{AttributeLimits, Duplicates, Limits};
+use proptest::prelude::*;
+
+use crate::encode::limits::{AttributeLimits, Duplicates, Given, GivenModel, Limits};
 
 /// A span of the oracle after the limits.
-pub(super) fn limited_span(mut span: Span, limits: &Limits) -> Span {
+pub(crate) fn limited_span(mut span: Span, limits: &Limits) -> Span {
     limit(&mut span.attributes, &mut span.dropped_attributes_count, &limits.span);
     for event in &mut span.events {
         limit(&mut event.attributes, &mut event.dropped_attributes_count, &limits.event);
@@ -22,7 +24,7 @@ pub(super) fn limited_span(mut span: Span, limits: &Limits) -> Span {
 
 /// Sets `attributes` one after another in a record with `limits`, and adds to `dropped` those
 /// that find no room.
-pub(super) fn limit(attributes: &mut Vec<KeyValue>, dropped: &mut u32, limits: &AttributeLimits) {
+pub(crate) fn limit(attributes: &mut Vec<KeyValue>, dropped: &mut u32, limits: &AttributeLimits) {
     let mut kept: Vec<KeyValue> = Vec::new();
     for attribute in attributes.drain(..) {
         if limits.duplicates == Duplicates::LastWins {
@@ -78,6 +80,23 @@ fn keep_last(values: &mut Vec<KeyValue>) {
         values.drain(..).rev().filter(|entry| seen.insert(entry.key.clone())).collect();
     kept.reverse();
     *values = kept;
+}
+
+/// Limits of all kinds, with those that cut much among them.
+pub(crate) fn limits() -> impl Strategy<Value = Limits> {
+    let number = || {
+        prop::sample::select(vec![None, Some(0), Some(1), Some(2), Some(5), Some(127), Some(128)])
+    };
+    let model = || (number(), number());
+    let models = (model(), model(), model(), model(), model());
+    (models, prop::option::of(0_u32..4), any::<bool>()).prop_map(|(models, depth_max, keep)| {
+        let given = |(count_max, value_len_max)| GivenModel { count_max, value_len_max };
+        let (general, span, event, link, log) = models;
+        let (general, span, event) = (given(general), given(span), given(event));
+        let duplicates = keep.then_some(Duplicates::Keep);
+        let (link, log) = (given(link), given(log));
+        Given { general, span, event, link, log, depth_max, duplicates }.resolve()
+    })
 }
 
 /// What a receiver that takes 100 messages in each other leaves below an attribute of an

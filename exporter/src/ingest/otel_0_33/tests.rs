@@ -17,12 +17,12 @@ use prost::Message;
 use spanwire_runtime::buf::Cursor;
 
 use super::arbitrary::{self, empty_span, span_events, span_links};
-use super::naive::{limit, limited_span};
+use super::naive::{self, limit, limited_span};
 use super::resource::encode_resource;
 use super::scope::encode_scope;
 use super::span_data::encode_span;
 use crate::encode::envelope::{Group, Request};
-use crate::encode::limits::{Duplicates, Given, Limits};
+use crate::encode::limits::{Duplicates, Given, GivenModel, Limits};
 use crate::wire::read::Records;
 use crate::wire::write::to_bytes;
 
@@ -77,6 +77,42 @@ fn expected_resource(resource: &Resource, scope_spans: Vec<ScopeSpans>) -> Resou
     ResourceSpans { resource: Some(resource), scope_spans, schema_url }
 }
 
+/// Spans whose keys are few, so that many are equal, also where hashes are.
+fn span_with_equal_keys() -> impl Strategy<Value = SpanData> {
+    let picks = prop::collection::vec(0_usize..12, 0..400);
+    (arbitrary::span(), picks).prop_map(|(mut span, picks)| {
+        let names = [
+            "",
+            "a",
+            "b",
+            "ab",
+            "abc",
+            "acb",
+            "http.route",
+            "http.scheme",
+            "same.length.1.x",
+            "same.length.2.x",
+        ];
+        for (at, pick) in picks.into_iter().enumerate() {
+            let key = names
+                .get(pick)
+                .map_or_else(|| format!("key.{at}.of.many"), |name| (*name).to_owned());
+            span.attributes.push(KeyValue::new(key, "v".repeat(at % 140)));
+        }
+        for event in &mut span.events.events {
+            event.attributes.extend([
+                KeyValue::new("a", 1),
+                KeyValue::new("b", 2),
+                KeyValue::new("a", 3),
+            ]);
+        }
+        for link in &mut span.links.links {
+            link.attributes.extend([KeyValue::new("", 1), KeyValue::new("", "two")]);
+        }
+        span
+    })
+}
+
 fn concatenated(request: &Request) -> Vec<u8> {
     request.parts.concat()
 }
@@ -87,6 +123,14 @@ proptest! {
     #[test]
     fn a_span_is_encoded_as_the_oracle_does(span in arbitrary::span()) {
         prop_assert!(record(&span) == expected_record(&span), "{span:#?}");
+    }
+
+    #[test]
+    fn the_limits_are_the_naive_ones(span in span_with_equal_keys(), limits in naive::limits()) {
+        let ours = to_bytes(1 << 12, |out| encode_span(out, &span, &limits));
+        let spans = vec![expected_within(&span, &limits)];
+        let expected = ScopeSpans { scope: None, spans, schema_url: String::new() };
+        prop_assert!(ours == expected.encode_to_vec(), "{limits:?} {span:#?}");
     }
 
     #[test]
@@ -331,6 +375,61 @@ fn a_span_of_three_hundred_attributes_and_long_text_is_whole() {
         .collect();
     span.attributes.push(KeyValue::new("long", "x".repeat(70_000)));
     assert_eq!(decoded(&span).attributes.len(), 301);
+}
+
+#[test]
+fn of_equal_keys_the_last_stays_where_it_stands_and_none_counts_as_dropped() {
+    let mut span = empty_span();
+    let set = [("a", 1), ("b", 2), ("a", 3), ("c", 4), ("b", 5)];
+    span.attributes = set.map(|(key, value)| KeyValue::new(key, value)).to_vec();
+    let span = decoded(&span);
+    let keys: Vec<_> = span.attributes.iter().map(|kv| kv.key.as_str()).collect();
+    assert_eq!(keys, ["a", "c", "b"]);
+    assert_eq!(
+        span.attributes[0].value,
+        Some(common::AnyValue { value: Some(common::any_value::Value::IntValue(3)) })
+    );
+    assert_eq!(span.dropped_attributes_count, 0);
+}
+
+#[test]
+fn dropped_attributes_are_the_sdks_and_ours() {
+    let general = GivenModel { count_max: Some(1), value_len_max: None };
+    let limits = Given { general, ..Given::default() }.resolve();
+    let attributes = || vec![KeyValue::new("a", 1), KeyValue::new("b", 2), KeyValue::new("c", 3)];
+    let mut span = empty_span();
+    span.attributes = attributes();
+    span.dropped_attributes_count = u32::MAX;
+    span.events = span_events(vec![Event::new("event", UNIX_EPOCH, attributes(), 7)], 0);
+    let record = to_bytes(1 << 12, |out| encode_span(out, &span, &limits));
+    let span = ScopeSpans::decode(record).unwrap().spans.remove(0);
+    assert_eq!((span.attributes.len(), span.dropped_attributes_count), (1, u32::MAX));
+    assert_eq!((span.events[0].attributes.len(), span.events[0].dropped_attributes_count), (1, 9));
+}
+
+/// opentelemetry-cpp #2257: half a character made receivers refuse the whole batch.
+#[test]
+fn a_text_is_cut_after_characters_and_not_within_one() {
+    let crab = "a\u{1f980}\u{e9}bc";
+    for (len, kept) in
+        [(0, ""), (1, "a"), (2, "a\u{1f980}"), (3, "a\u{1f980}\u{e9}"), (5, crab), (6, crab)]
+    {
+        let general = GivenModel { count_max: None, value_len_max: Some(len) };
+        let limits = Given { general, ..Given::default() }.resolve();
+        let mut span = empty_span();
+        span.attributes = vec![
+            KeyValue::new("text", crab),
+            KeyValue::new("texts", Value::Array(vec![StringValue::from(crab)].into())),
+        ];
+        let record = to_bytes(1 << 12, |out| encode_span(out, &span, &limits));
+        let attributes = ScopeSpans::decode(record).unwrap().spans.remove(0).attributes;
+        let text = common::AnyValue {
+            value: Some(common::any_value::Value::StringValue(kept.to_owned())),
+        };
+        assert_eq!(attributes[0].value.as_ref(), Some(&text), "{len}");
+        let texts = common::any_value::Value::ArrayValue(common::ArrayValue { values: vec![text] });
+        assert_eq!(attributes[1].value, Some(common::AnyValue { value: Some(texts) }), "{len}");
+    }
 }
 
 #[test]
