@@ -1,42 +1,41 @@
 //! Configuration: code beats the signal's variable beats the generic variable beats the default.
 
-use std::any::Any;
 use std::ffi::OsString;
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
 use spanwire_runtime::driver::Choice;
-use spanwire_runtime::pipe::{self, WhenFull};
+use spanwire_runtime::pipe::WhenFull;
 
 use crate::batch;
-use crate::diagnostics::{Diagnostic, Diagnostics, Handler, Kind};
+use crate::diagnostics::{Diagnostic, Handler};
 use crate::encode::limits;
-use crate::env::{self, Given, GivenEndpoint, GivenHeader};
 use crate::error::BuildError;
 use crate::exporter::Exporter;
 use crate::model::{Compression, GivenMetricPreferences, Protocol, Signal};
-use crate::pipeline::assemble::{self, LineSettings, Settings};
+use crate::pipeline::assemble;
 use crate::retry;
-use crate::transport::endpoint::{Endpoint, Scope, redacted};
-use crate::transport::http1::RequestHead;
+use crate::transport::endpoint::redacted;
 
 mod attributes;
 mod metrics;
+mod output;
+mod settings;
+
+use self::output::Output;
 
 /// Sets up an [`Exporter`].
 ///
 /// What is not set here is taken from the environment (`OTEL_EXPORTER_OTLP_TRACES_*` for traces,
 /// `..._LOGS_*` and `..._METRICS_*` for the others, then `OTEL_EXPORTER_OTLP_*`, `OTEL_BSP_*` for
 /// traces and `OTEL_BLRP_*` for logs, `SPANWIRE_IO`), then from the defaults that each method
-/// names. What is set here holds for all signals. An empty variable counts as unset. A number or word that means nothing is ignored with
-/// a diagnostic, and the next in that order applies.
+/// names. What is set here holds for all signals. An empty variable counts as unset. A number or
+/// word that means nothing is ignored with a diagnostic, and the next in that order applies.
 ///
 /// Of the variables of the SDK's batch span processor, `OTEL_BSP_SCHEDULE_DELAY` and
-/// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` apply, and their namesakes `OTEL_BLRP_*` to logs. The others have no effect here, and a diagnostic
-/// says so: in place of `OTEL_BSP_MAX_QUEUE_SIZE`, [`buffer_bytes`](Self::buffer_bytes) bounds
+/// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` apply, and their namesakes `OTEL_BLRP_*` to logs.
+/// The others have no effect here, and a diagnostic says so: in place of `OTEL_BSP_MAX_QUEUE_SIZE`, [`buffer_bytes`](Self::buffer_bytes) bounds
 /// the memory; in place of `OTEL_BSP_EXPORT_TIMEOUT`, [`timeout`](Self::timeout) bounds an
 /// attempt and [`retry_budget`](Self::retry_budget) the attempts together.
 ///
@@ -58,6 +57,8 @@ pub struct Builder {
     endpoint: Option<String>,
     /// In the order of [`Signal::ALL`].
     signal_endpoints: [Option<String>; Signal::ALL.len()],
+    /// In place of a collector.
+    output: Option<Output>,
     headers: Vec<(String, String)>,
     timeout: Option<Duration>,
     protocol: Option<Protocol>,
@@ -86,6 +87,7 @@ impl Builder {
         Self {
             endpoint: None,
             signal_endpoints: Default::default(),
+            output: None,
             headers: Vec::new(),
             timeout: None,
             protocol: None,
@@ -324,173 +326,6 @@ impl Builder {
         let (shared, runtime) = assemble::start(self.settings()?)?;
         Ok(Exporter::assembled(shared, runtime))
     }
-
-    fn settings(self) -> Result<Settings, BuildError> {
-        self.check_bounds()?;
-        self.check_backoff()?;
-        let (given, warnings) = env::read(&self.lookup)?;
-        let io = self.choose_io(given.io)?;
-        let [traces, logs, metrics] = given.signals;
-        let lines = [
-            self.line(Signal::Traces, traces)?,
-            self.line(Signal::Logs, logs)?,
-            self.line(Signal::Metrics, metrics)?,
-        ];
-        let diagnostics = self.on_diagnostic.map_or_else(Diagnostics::default, Diagnostics::new);
-        if !warnings.is_empty() {
-            let all: Vec<_> = warnings.iter().map(ToString::to_string).collect();
-            diagnostics.report(Kind::Configuration, &all.join("; "), Instant::now());
-        }
-        Ok(Settings {
-            lines,
-            retry: self.retry,
-            response_bytes_max: self.response_bytes_max,
-            lanes: self.lanes,
-            io,
-            thread_name: self.thread_name,
-            workers: self.workers,
-            on_thread_start,
-            diagnostics,
-            limits: self.limits.or(&given.limits).resolve(),
-            metrics: self.metrics.or(given.metrics),
-        })
-    }
-
-    /// The settings of one signal, of which the environment says `given`.
-    fn line(&self, signal: Signal, given: env::OfSignal) -> Result<LineSettings, BuildError> {
-        self.check_choices(&given)?;
-        let timeout = self.timeout.or(given.timeout).unwrap_or(TIMEOUT);
-        let batch = batch::Limits {
-            // More than a quarter of the buffer would keep too little for those who append.
-            target_bytes: self.batch.target_bytes.min(self.buffer_bytes / 4),
-            records_max: self.batch.records_max.or(given.batch_records_max),
-            ..self.batch
-        };
-        Ok(LineSettings {
-            endpoint: self.choose_endpoint(signal, given.endpoint)?,
-            headers: self.merge_headers(given.headers)?,
-            timeout: (!timeout.is_zero()).then_some(timeout),
-            submit_bytes_max: self.buffer_bytes,
-            pipe: self.pipe_config(signal, batch.target_bytes),
-            batch,
-            age_max: self.age_max.or(given.schedule_delay).unwrap_or(AGE_MAX),
-        })
-    }
-
-    /// A pool of the configured size whose worker is woken for a batch, or for a quarter of it.
-    fn pipe_config(&self, signal: Signal, batch_bytes: usize) -> pipe::Config {
-        let mut config = pipe::Config::default();
-        if signal == Signal::Metrics {
-            // They are submitted in whole groups and not appended one by one.
-            (config.chunks, config.chunk_bytes) = (0, 0);
-            return config;
-        }
-        config.chunks = self.buffer_bytes.div_ceil(config.chunk_bytes);
-        config.wake_bytes = batch_bytes.min(self.buffer_bytes / 4);
-        config.record_bytes_max = self.batch.request_bytes_max;
-        config.large_bytes = self.buffer_bytes / 2;
-        config.when_full = self.when_full;
-        config
-    }
-
-    /// Refuses what would not work, rather than to do something else.
-    fn check_bounds(&self) -> Result<(), BuildError> {
-        let records_max = self.batch.records_max.unwrap_or(1);
-        let bounds = [
-            ("Builder::batch_bytes", self.batch.target_bytes as u64, 1..=u64::MAX),
-            ("Builder::batch_records", records_max, 1..=u64::MAX),
-            ("Builder::request_bytes_max", self.batch.request_bytes_max as u64, REQUEST_BYTES),
-            ("Builder::response_bytes_max", self.response_bytes_max as u64, RESPONSE_BYTES),
-            ("Builder::buffer_bytes", self.buffer_bytes as u64, BUFFER_BYTES_BOUNDS),
-            ("Builder::in_flight", self.lanes as u64, LANES_BOUNDS),
-            ("Builder::workers", self.workers as u64, WORKERS_BOUNDS),
-        ];
-        match bounds.into_iter().find(|(_, value, bounds)| !bounds.contains(value)) {
-            None => Ok(()),
-            Some((source_name, value, bounds)) => Err(BuildError::InvalidValue {
-                value: value.to_string(),
-                source_name,
-                why: format!("it must be from {} to {}", bounds.start(), bounds.end()),
-            }),
-        }
-    }
-
-    fn check_backoff(&self) -> Result<(), BuildError> {
-        let (first, longest) = (self.retry.initial, self.retry.step_max);
-        let refused = |value: Duration, why: String| {
-            let (value, source_name) = (format!("{value:?}"), "Builder::retry_backoff");
-            Err(BuildError::InvalidValue { value, source_name, why })
-        };
-        if first < BACKOFF_MIN {
-            return refused(first, format!("the first pause must be at least {BACKOFF_MIN:?}"));
-        }
-        if longest < first {
-            return refused(
-                longest,
-                format!("the longest pause must be at least {first:?}, the first"),
-            );
-        }
-        Ok(())
-    }
-
-    /// Refuses what OTLP knows and this build cannot do, from whichever source wins.
-    fn check_choices(&self, given: &env::OfSignal) -> Result<(), BuildError> {
-        let protocol = winner(self.protocol, "Builder::protocol", given.protocol);
-        check_choice("protocol", protocol, Protocol::is_supported)?;
-        let compression = winner(self.compression, "Builder::compression", given.compression);
-        check_choice("compression", compression, Compression::is_supported)
-    }
-
-    fn choose_io(&self, given: Option<String>) -> Result<Choice, BuildError> {
-        if let Some(choice) = self.io {
-            return Ok(choice);
-        }
-        let value = given.unwrap_or_default();
-        value.parse().map_err(|_| BuildError::InvalidValue {
-            value,
-            source_name: env::IO,
-            why: "it must be auto, uring or epoll".to_owned(),
-        })
-    }
-
-    fn choose_endpoint(
-        &self,
-        signal: Signal,
-        given: Option<GivenEndpoint>,
-    ) -> Result<Endpoint, BuildError> {
-        let base = Scope::Base(signal);
-        if let Some(url) = &self.signal_endpoints[signal.index()] {
-            return Endpoint::parse(url, Scope::Signal, ENDPOINT_METHODS[signal.index()]);
-        }
-        if let Some(url) = &self.endpoint {
-            return Endpoint::parse(url, base, "Builder::endpoint");
-        }
-        match given {
-            Some(GivenEndpoint { value, is_base: true, source_name }) => {
-                Endpoint::parse(&value, base, source_name)
-            }
-            Some(GivenEndpoint { value, is_base: false, source_name }) => {
-                Endpoint::parse(&value, Scope::Signal, source_name)
-            }
-            None => Endpoint::parse(ENDPOINT, base, "the default"),
-        }
-    }
-
-    /// Headers of the environment, with those of the code in place of their namesakes.
-    fn merge_headers(
-        &self,
-        given: Vec<GivenHeader>,
-    ) -> Result<Vec<(HeaderName, HeaderValue)>, BuildError> {
-        let mut headers = given;
-        for (index, (name, value)) in self.headers.iter().enumerate() {
-            let header = env::parse_header(name, value.as_bytes(), index, "Builder::header")?;
-            env::merge_headers(&mut headers, vec![header]);
-        }
-        for header in &headers {
-            check_header(header)?;
-        }
-        Ok(headers.into_iter().map(|header| (header.name, header.value)).collect())
-    }
 }
 
 impl fmt::Debug for Builder {
@@ -501,6 +336,7 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("endpoint", &self.endpoint.as_deref().map(redacted))
             .field("signal_endpoints", &signal_endpoints)
+            .field("output", &self.output)
             .field("timeout", &self.timeout)
             .field("protocol", &self.protocol)
             .field("compression", &self.compression)
@@ -513,75 +349,12 @@ impl fmt::Debug for Builder {
     }
 }
 
-/// What the code chose, else what the environment did.
-fn winner<T>(
-    code: Option<T>,
-    source_name: &'static str,
-    given: Option<Given<T>>,
-) -> Option<Given<T>> {
-    code.map(|value| Given { value, source_name }).or(given)
-}
-
-fn check_choice<T: fmt::Display + Copy>(
-    what: &'static str,
-    chosen: Option<Given<T>>,
-    is_supported: fn(T) -> bool,
-) -> Result<(), BuildError> {
-    match chosen {
-        Some(Given { value, source_name }) if !is_supported(value) => {
-            Err(BuildError::Unsupported { what, value: value.to_string(), source_name })
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_header(header: &GivenHeader) -> Result<(), BuildError> {
-    RequestHead::check(&header.name).map_err(|error| BuildError::InvalidHeader {
-        name: header.name.to_string(),
-        source_name: header.source_name,
-        why: error.to_string(),
-    })
-}
-
-#[cfg(feature = "otel_0_33")]
-fn on_thread_start() -> Box<dyn Any> {
-    crate::ingest::otel_0_33::suppress_telemetry()
-}
-
-#[cfg(not(feature = "otel_0_33"))]
-fn on_thread_start() -> Box<dyn Any> {
-    Box::new(())
-}
-
-/// What sets the endpoint of a signal, in the order of [`Signal::ALL`].
-const ENDPOINT_METHODS: [&str; Signal::ALL.len()] =
-    ["Builder::traces_endpoint", "Builder::logs_endpoint", "Builder::metrics_endpoint"];
-/// The specification's default (exporter.md, "Configuration options").
-const ENDPOINT: &str = "http://localhost:4318";
-/// The specification's default, per attempt.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// The latency of a quiet service.
-const AGE_MAX: Duration = Duration::from_secs(1);
 const THREAD_NAME: &str = "spanwire";
 /// A host gives an exporter one thread, unless it says otherwise.
 const WORKERS: usize = 1;
-/// What the runtime takes.
-const WORKERS_BOUNDS: RangeInclusive<u64> = 1..=64;
 /// Half a minute of 1000 spans a second.
 const BUFFER_BYTES: usize = 16 << 20;
-/// Below a mebibyte a few threads' chunks would be all of it; the pool is one allocation.
-const BUFFER_BYTES_BOUNDS: RangeInclusive<u64> = 1 << 20..=1 << 36;
-/// Room for a resource, a scope and a span; and what a message may have at most.
-const REQUEST_BYTES: RangeInclusive<u64> = 1 << 10..=i32::MAX as u64;
 /// The specification's recommendation (H6).
 const RESPONSE_BYTES_MAX: usize = 4 << 20;
-/// Room for a remark; and the most that a message may have.
-const RESPONSE_BYTES: RangeInclusive<u64> = 1 << 10..=i32::MAX as u64;
-/// Below this, a dead endpoint would be asked thousands of times a second (H11).
-const BACKOFF_MIN: Duration = Duration::from_millis(1);
 /// Enough to hide a round trip, few enough to spare the peer.
 const LANES: usize = 4;
-const LANES_BOUNDS: RangeInclusive<u64> = 1..=64;
-
-#[cfg(test)]
-mod tests;

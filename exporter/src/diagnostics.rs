@@ -63,7 +63,7 @@ pub enum Kind {
     Oversize,
     /// The collector cannot be reached or asks for later attempts; they go on.
     ExportFailing,
-    /// The collector takes data again.
+    /// The collector, or the file, takes data again.
     ExportRecovered,
     /// The collector refused a request for good: its records are dropped.
     Refused,

@@ -9,10 +9,6 @@
 #[cfg_attr(not(feature = "otel_0_33"), allow(dead_code, reason = "some of it is for SDKs only"))]
 pub(crate) mod common;
 pub(crate) mod envelope;
-#[cfg_attr(
-    not(feature = "internals"),
-    allow(dead_code, reason = "files are written by a destination")
-)]
 pub(crate) mod json;
 #[cfg_attr(not(feature = "otel_0_33"), allow(dead_code, reason = "some of it is for SDKs only"))]
 pub(crate) mod limits;

@@ -64,6 +64,8 @@ pub(crate) enum Phase {
     Timeout,
     /// What came back was no acceptable HTTP/1.1 response.
     Protocol,
+    /// A line could not be written to the file, or not to its end.
+    Write,
     /// A whole answer with a status that is not success.
     Answer,
 }
@@ -103,6 +105,7 @@ impl Failure {
             Phase::Exchange => "lost the connection to the collector",
             Phase::Timeout => "the collector did not answer in time",
             Phase::Protocol => "the collector's answer is not acceptable HTTP/1.1",
+            Phase::Write => "cannot write OTLP/JSON",
             Phase::Answer => "the collector answered with status",
         }
     }
@@ -115,6 +118,7 @@ impl Failure {
             Phase::Exchange => "check the collector's log, or a proxy's between",
             Phase::Timeout => "check the collector's load, or raise OTEL_EXPORTER_OTLP_TIMEOUT",
             Phase::Protocol => "check that the endpoint is an OTLP/HTTP port, not gRPC or TLS",
+            Phase::Write => "check that there is space left, and who else has the file",
             Phase::Answer => return next_step_for(self.status.unwrap_or(0), signal),
         };
         step.into()

@@ -5,7 +5,6 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use http::{HeaderName, HeaderValue};
 use spanwire_runtime::driver::Choice;
 use spanwire_runtime::pipe::{self, Drainer, Pipe, WhenFull};
 use spanwire_runtime::{Builder as RuntimeBuilder, Origin, Runtime};
@@ -15,6 +14,7 @@ use crate::diagnostics::{Diagnostics, Kind};
 use crate::encode::limits::Limits;
 use crate::error::BuildError;
 use crate::model::{MetricPreferences, Signal};
+use crate::pipeline::carrier::{Carrier, Target};
 use crate::pipeline::deliver::{Alive, Delivery};
 use crate::pipeline::flush::Told;
 use crate::pipeline::lane::{Destination, Lanes};
@@ -22,8 +22,6 @@ use crate::pipeline::line::{Line, SubmitLimits};
 use crate::pipeline::registry::Registry;
 use crate::pipeline::shared::{End, Shared};
 use crate::retry;
-use crate::transport::client::Client;
-use crate::transport::endpoint::Endpoint;
 
 /// A complete and valid configuration.
 pub(crate) struct Settings {
@@ -50,8 +48,7 @@ pub(crate) struct Settings {
 /// What may differ from signal to signal.
 #[derive(Clone)]
 pub(crate) struct LineSettings {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) target: Target,
     /// Bounds one attempt; `None` is no limit.
     pub(crate) timeout: Option<Duration>,
     pub(crate) batch: batch::Limits,
@@ -104,10 +101,9 @@ fn start_line(runtime: &Runtime, settings: &Settings, alive: Alive, drainer: Dra
     let (retry, lanes, body_bytes_max) =
         (settings.retry, settings.lanes, settings.response_bytes_max);
     let make = move || {
-        let clients =
-            (0..lanes).map(|_| Client::new(line.endpoint.clone(), &line.headers, body_bytes_max));
+        let carriers = (0..lanes).map(|_| Carrier::new(&line.target, body_bytes_max));
         let destination = Destination::new(alive.shared(), alive.signal(), retry, line.timeout);
-        let lanes = Lanes::new(destination, clients);
+        let lanes = Lanes::new(destination, carriers);
         let batcher = Batcher::new(line.batch, batch::weigher(alive.signal()));
         let leaves_behind = line.pipe.when_full == WhenFull::DropOldest;
         Delivery::new(alive, drainer, batcher, lanes, line.age_max, leaves_behind).run()

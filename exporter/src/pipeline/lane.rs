@@ -12,11 +12,11 @@ use spanwire_runtime::time::sleep_until;
 
 use crate::diagnostics::Kind;
 use crate::model::{Failure, Outcome, Payload, Signal};
+use crate::pipeline::carrier::Carrier;
 use crate::pipeline::ledger::Fate;
 use crate::pipeline::shared::Shared;
 use crate::pipeline::submission::Owner;
 use crate::retry::{Backoff, Decision, Policy};
-use crate::transport::client::Client;
 
 /// A request and whose flush it belongs to.
 #[derive(Debug)]
@@ -62,8 +62,8 @@ pub(crate) struct Lanes {
 }
 
 enum Lane {
-    Idle(Box<Client>),
-    Busy { records: u64, delivery: Pin<Box<dyn Future<Output = (Client, Settled)>>> },
+    Idle(Carrier),
+    Busy { records: u64, delivery: Pin<Box<dyn Future<Output = (Carrier, Settled)>>> },
 }
 
 impl Destination {
@@ -87,7 +87,7 @@ impl Destination {
         // Who was told of the failure is told of its end, however soon after another one.
         if self.failing.take() == Some(true) {
             let about = (Kind::ExportRecovered, self.signal);
-            self.shared.diagnostics.tell(about, "the collector takes data again");
+            self.shared.diagnostics.tell(about, "data is taken again");
         }
         if let Some(warning) = warning {
             self.report(Kind::PartialSuccess, warning);
@@ -135,9 +135,9 @@ impl Destination {
 }
 
 impl Lanes {
-    /// As many lanes as there are clients.
-    pub(crate) fn new(destination: Destination, clients: impl Iterator<Item = Client>) -> Self {
-        let lanes = clients.map(|client| Lane::Idle(Box::new(client))).collect();
+    /// As many lanes as there are carriers.
+    pub(crate) fn new(destination: Destination, carriers: impl Iterator<Item = Carrier>) -> Self {
+        let lanes = carriers.map(Lane::Idle).collect();
         Self { destination: Rc::new(destination), lanes }
     }
 
@@ -151,13 +151,13 @@ impl Lanes {
             return Err(parcel);
         };
         let records = parcel.payload.records;
-        // The client is taken out and comes back with the outcome.
+        // The carrier is taken out and comes back with the outcome.
         let idle = std::mem::replace(
             lane,
             Lane::Busy { records, delivery: Box::pin(std::future::pending()) },
         );
-        if let (Lane::Idle(client), Lane::Busy { delivery, .. }) = (idle, lane) {
-            *delivery = Box::pin(deliver(*client, parcel, Rc::clone(&self.destination)));
+        if let (Lane::Idle(carrier), Lane::Busy { delivery, .. }) = (idle, lane) {
+            *delivery = Box::pin(deliver(carrier, parcel, Rc::clone(&self.destination)));
         }
         Ok(())
     }
@@ -166,9 +166,9 @@ impl Lanes {
     pub(crate) fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<Settled> {
         for lane in &mut self.lanes {
             if let Lane::Busy { delivery, .. } = lane
-                && let Poll::Ready((client, settled)) = delivery.as_mut().poll(cx)
+                && let Poll::Ready((carrier, settled)) = delivery.as_mut().poll(cx)
             {
-                *lane = Lane::Idle(Box::new(client));
+                *lane = Lane::Idle(carrier);
                 return Poll::Ready(settled);
             }
         }
@@ -193,17 +193,17 @@ impl Lanes {
 
 /// Sends one parcel until its fate is known.
 async fn deliver(
-    mut client: Client,
+    mut carrier: Carrier,
     parcel: Parcel,
     destination: Rc<Destination>,
-) -> (Client, Settled) {
-    let (fate, why) = send(&mut client, &parcel, &destination).await;
+) -> (Carrier, Settled) {
+    let (fate, why) = send(&mut carrier, &parcel, &destination).await;
     let Parcel { ticket, payload, owner } = parcel;
-    (client, Settled { ticket, records: payload.records, fate, owner, why })
+    (carrier, Settled { ticket, records: payload.records, fate, owner, why })
 }
 
 async fn send(
-    client: &mut Client,
+    carrier: &mut Carrier,
     parcel: &Parcel,
     destination: &Destination,
 ) -> (Fate, Option<String>) {
@@ -215,7 +215,7 @@ async fn send(
     let mut backoff = Backoff::new(destination.policy_until(deadline), Instant::now());
     let mut is_retry = false;
     loop {
-        let outcome = attempt(client, &parcel.payload, destination, deadline, is_retry).await;
+        let outcome = attempt(carrier, &parcel.payload, destination, deadline, is_retry).await;
         is_retry = true;
         let (not_before, why) = match outcome {
             Outcome::Delivered { rejected, warning } => {
@@ -244,7 +244,7 @@ fn has_passed(deadline: Option<Instant>) -> bool {
 }
 
 async fn attempt(
-    client: &mut Client,
+    carrier: &mut Carrier,
     payload: &Payload,
     destination: &Destination,
     until: Option<Instant>,
@@ -253,7 +253,7 @@ async fn attempt(
     destination.shared.line(destination.signal).ledger.count_request(is_retry);
     let limit = destination.timeout.and_then(|limit| Instant::now().checked_add(limit));
     let deadline = [limit, until].into_iter().flatten().min();
-    client.attempt(payload, deadline).await
+    carrier.attempt(destination.signal, payload, deadline).await
 }
 
 /// Waits for the time of the next attempt; false if there is none.

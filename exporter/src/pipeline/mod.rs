@@ -1,6 +1,7 @@
 //! From the pipe to the peer: the one place that joins the stages.
 
 pub(crate) mod assemble;
+pub(crate) mod carrier;
 pub(crate) mod command;
 pub(crate) mod deliver;
 pub(crate) mod door;

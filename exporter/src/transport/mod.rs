@@ -2,7 +2,7 @@
 //!
 //! What can be decided without a socket is pure: where an endpoint string points (`endpoint`),
 //! the bytes of HTTP/1.1 ([`http1`]), what an answer means (`verdict`). What needs one drives
-//! those: `connect` and `client`. There is no pool: each of the exporter's lanes owns a client,
+//! those: `connect` and `client`. `lines` is what stands in for a collector: a file. There is no pool: each of the exporter's lanes owns a client,
 //! and a client keeps one connection.
 
 pub(crate) mod client;
@@ -13,6 +13,7 @@ pub(crate) mod endpoint;
     allow(dead_code, reason = "a codec is whole; the client does not need all of it")
 )]
 pub mod http1;
+pub(crate) mod lines;
 mod verdict;
 
 #[cfg(feature = "internals")]

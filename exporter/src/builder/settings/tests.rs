@@ -2,6 +2,13 @@
 
 use super::*;
 
+fn collector(line: &LineSettings) -> (&Endpoint, &[(HeaderName, HeaderValue)]) {
+    match &line.target {
+        Target::Collector { endpoint, headers } => (endpoint, headers),
+        Target::Lines(_) => panic!("no output was chosen"),
+    }
+}
+
 /// A builder that knows only these variables.
 fn with_env(variables: &'static [(&'static str, &'static str)]) -> Builder {
     Builder::new().env_from(|name| {
@@ -15,8 +22,9 @@ fn without_code_and_variables_the_defaults_are_those_of_the_specification() {
     let settings = with_env(&[]).settings().unwrap();
     for (signal, line) in Signal::ALL.into_iter().zip(&settings.lines) {
         let url = format!("http://localhost:4318/{}", signal.path());
-        assert_eq!(line.endpoint, Endpoint::parse(&url, Scope::Signal, "").unwrap());
-        assert_eq!(line.headers, []);
+        let (endpoint, headers) = collector(line);
+        assert_eq!(*endpoint, Endpoint::parse(&url, Scope::Signal, "").unwrap());
+        assert_eq!(headers, []);
         assert_eq!(line.timeout, Some(Duration::from_secs(10)));
     }
     assert_eq!(settings.response_bytes_max, 4 << 20);
@@ -72,12 +80,13 @@ fn each_signal_has_its_own_variables_and_endpoints() {
         ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "7"),
     ]);
     let [traces, logs, metrics] = builder.settings().unwrap().lines;
-    let to = |line: &LineSettings| format!("{}{}", line.endpoint.authority, line.endpoint.target);
+    let to = |line| format!("{}{}", collector(line).0.authority, collector(line).0.target);
     assert_eq!(to(&traces), "generic/v1/traces");
     assert_eq!(to(&logs), "logs/x");
     assert_eq!(to(&metrics), "generic/v1/metrics");
-    assert_eq!(traces.headers[1].1, "1");
-    assert_eq!((metrics.headers.len(), &metrics.headers[1].1), (2, &HeaderValue::from_static("2")));
+    assert_eq!(collector(&traces).1[1].1, "1");
+    let headers = collector(&metrics).1;
+    assert_eq!((headers.len(), &headers[1].1), (2, &HeaderValue::from_static("2")));
     assert_eq!(traces.timeout, Some(TIMEOUT));
     assert_eq!(metrics.timeout, Some(Duration::from_millis(5)));
     assert_eq!((logs.age_max, logs.batch.records_max), (Duration::from_millis(6), Some(7)));
