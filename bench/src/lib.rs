@@ -28,7 +28,6 @@ pub mod log;
 pub mod measure;
 pub mod metric;
 pub mod report;
-pub mod seen;
 pub mod shape;
 pub mod sink;
 pub mod span;

@@ -49,7 +49,7 @@ fn the_demo_exports_where_the_environment_says() {
     let demo = ["demo", "--requests", "100", "--quiet", "--json"];
     let (code, json) = run_with("auto", &demo, Some(sink.endpoint()));
     assert_eq!((code, &json["decoded"]), (Some(0), &Value::Null), "{json}");
-    assert_eq!(json["emitted"].as_u64(), Some(sink.finish().unwrap().traces.unique), "{json}");
+    assert_eq!(json["emitted"].as_u64(), Some(sink.finish().unwrap().unique), "{json}");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn every_id_that_the_load_emits_arrives_at_the_sink() {
         );
         assert_eq!((code, json["delivered"].as_u64()), (Some(0), Some(5000)), "{json}");
         assert_eq!(json["decoded"], Value::Null, "the sink is not the load's own");
-        assert_eq!(sink.finish().unwrap().traces.unique, 5000);
+        assert_eq!(sink.finish().unwrap().unique, 5000);
         let sent = fs::read_to_string(&sent).unwrap();
         assert_eq!(sent.lines().count(), 5000);
         assert!(sent == fs::read_to_string(&received).unwrap(), "other ids arrived than were sent");
@@ -162,7 +162,7 @@ fn a_comparison_of_encoders_has_time_and_bytes_for_each_bench_and_peer() {
         let counts = bytes.iter().filter(move |count| count["bench"] == bench);
         counts.map(|count| count["bytes"].as_f64().unwrap()).collect::<Vec<_>>()
     };
-    assert_eq!(of("span_typical_bytes").len(), 4, "four peers: {json}");
+    assert_eq!(of("span_typical_bytes").len(), 5, "five peers: {json}");
     assert!(of("span_typical_bytes").iter().all(|bytes| (500.0..600.0).contains(bytes)), "{json}");
     assert!(json["goals"][0]["met"].is_boolean() && json["goals"][0]["at_most"].is_number());
 }
@@ -199,10 +199,11 @@ fn a_push_does_not_allocate() {
     assert!(count("tokio") > 0.0, "the count sees what tokio's channel allocates");
 }
 
-/// What nobody else does.
-const ALONE: [&str; 2] = ["points_verified", "points_patched"];
+/// What nobody else does, or only one who is not compiled in.
+const ALONE: [&str; 5] =
+    ["points_verified", "points_patched", "histograms_verified", "histograms_patched", "json_span"];
 /// The figures of a comparison of encoders that tools and the documentation name.
-const ENCODE_BENCHES: [&str; 9] = [
+const ENCODE_BENCHES: [&str; 16] = [
     "span_bare",
     "span_typical",
     "span_heavy",
@@ -212,6 +213,13 @@ const ENCODE_BENCHES: [&str; 9] = [
     "points_rebuilt",
     "points_verified",
     "points_patched",
+    "histograms_rebuilt",
+    "histograms_verified",
+    "histograms_patched",
+    "json_span",
+    "walk_found",
+    "walk_absent",
+    "walk_all",
 ];
 
 /// The times of a comparison of runtimes that tools and the documentation name.

@@ -75,6 +75,13 @@ impl Chunk {
         }
         &mut self.0
     }
+
+    /// What was written since the chunk began; it begins again.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        let taken = self.0.clone();
+        self.0.clear();
+        taken
+    }
 }
 
 /// Whether what was encoded is what the oracle makes of the same.

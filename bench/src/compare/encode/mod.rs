@@ -18,12 +18,17 @@ use opentelemetry_proto::tonic::{
 use opentelemetry_sdk::trace::SpanData;
 use prost::Message as _;
 
-use self::{inputs::spans, records::Record as _};
+use self::{
+    inputs::{Points, spans},
+    records::Record as _,
+};
 use crate::shape::Shape;
 
 mod body;
 mod inputs;
+mod plain;
 mod points;
+mod reading;
 mod records;
 pub mod row;
 
@@ -39,14 +44,22 @@ pub type ChildOptions = super::rows::ChildOptions<Row>;
 /// When the bytes are not the oracle's, or the peer is not compiled in; the text tells.
 pub fn body(row: Row, peer: Peer) -> Result<Body, String> {
     match row {
+        Row::SpanBare if peer == Peer::SpanwirePlain => plain::hot(Shape::Bare),
         Row::SpanBare => records::hot(spans(Shape::Bare), peer),
+        Row::SpanTypical if peer == Peer::SpanwirePlain => plain::hot(Shape::Typical),
         Row::SpanTypical => records::hot(spans(Shape::Typical), peer),
         Row::SpanHeavy => records::hot(spans(Shape::Heavy), peer),
+        Row::SpanSpec if peer == Peer::SpanwirePlain => plain::hot(Shape::Spec),
         Row::SpanSpec => records::hot(spans(Shape::Spec), peer),
         Row::SpanTypicalCold => records::cold(spans(Shape::Typical), peer),
-        Row::PointsRebuilt => points::rebuilt(peer),
-        Row::PointsVerified => points::verified(),
-        Row::PointsPatched => points::patched(),
+        Row::JsonSpan => reading::json(peer),
+        Row::WalkFound | Row::WalkAbsent | Row::WalkAll => reading::walk(row, peer),
+        Row::PointsRebuilt => points::rebuilt(Points::Numbers, peer),
+        Row::PointsVerified => points::verified(Points::Numbers),
+        Row::PointsPatched => points::patched(Points::Numbers),
+        Row::HistogramsRebuilt => points::rebuilt(Points::Histograms, peer),
+        Row::HistogramsVerified => points::verified(Points::Histograms),
+        Row::HistogramsPatched => points::patched(Points::Histograms),
         Row::Log5 => records::hot(inputs::logs(Shape::Typical), peer),
     }
 }

@@ -1,6 +1,6 @@
 //! Spans and log records, from what the SDK's processors are given.
 
-use std::{collections::VecDeque, hint::black_box, mem, slice};
+use std::{collections::VecDeque, hint::black_box, slice};
 
 use opentelemetry_proto::tonic::{
     logs::v1::{LogRecord, ScopeLogs},
@@ -59,6 +59,7 @@ pub(super) fn hot<R: Record>(
             move || records.clone(),
             move |records| R::transform(records).encode(chunk.with_room(bytes)).expect(VEC_GROWS),
         ),
+        Peer::SpanwirePlain | Peer::Serde => return Err(peer.takes_no_part()),
         Peer::Memcpy => turns(bytes, move || {
             for record in &encoded {
                 chunk.with_room(record.len()).extend_from_slice(black_box(record));
@@ -108,6 +109,7 @@ pub(super) fn cold<R: Record>(
                 },
             )
         }
+        Peer::SpanwirePlain | Peer::Serde => return Err(peer.takes_no_part()),
         Peer::Memcpy => {
             let copies = COLD_BYTES / encoded[0].len();
             let mut next = ring((0..copies).map(|n| encoded[n % HOT_RECORDS].clone()).collect());
@@ -175,16 +177,21 @@ impl Record for SdkLogRecord {
 
 #[inline]
 fn encode(record: &impl Record, chunk: &mut Chunk) {
-    let written = Cursor::append_to(chunk.with_room(ROOM), ROOM, |out| record.encode(out));
+    encode_by(chunk, |out| record.encode(out));
+}
+
+#[inline]
+pub(super) fn encode_by(chunk: &mut Chunk, encode: impl FnOnce(&mut Cursor<'_>)) {
+    let written = Cursor::append_to(chunk.with_room(ROOM), ROOM, encode);
     written.expect("no shape needs more room");
 }
 
 /// Each record as spanwire writes it, if that is what prost writes.
-fn encoded<R: Record>(records: &[R]) -> Result<Vec<Vec<u8>>, String> {
+pub(super) fn encoded<R: Record>(records: &[R]) -> Result<Vec<Vec<u8>>, String> {
     let encoded = |record: &R| {
         let mut chunk = Chunk::new();
         encode(record, &mut chunk);
-        let encoded = mem::take(chunk.with_room(0));
+        let encoded = chunk.take();
         verify(&encoded, &R::oracle(slice::from_ref(record)).encode_to_vec())?;
         Ok(encoded)
     };
@@ -193,7 +200,7 @@ fn encoded<R: Record>(records: &[R]) -> Result<Vec<Vec<u8>>, String> {
 
 /// Several turns over the inputs, of so many bytes each, make a lap that is long beside reading the
 /// clock.
-fn turns(bytes: usize, mut turn: impl FnMut() + 'static) -> Body {
+pub(super) fn turns(bytes: usize, mut turn: impl FnMut() + 'static) -> Body {
     let run = move || (0..HOT_TURNS).for_each(|_| turn());
     Body::new(HOT_RECORDS * HOT_TURNS, bytes * HOT_TURNS, run)
 }
@@ -210,8 +217,8 @@ where
 }
 
 /// Few enough for the nearest cache.
-const HOT_RECORDS: usize = 16;
-const HOT_TURNS: usize = 16;
+pub(super) const HOT_RECORDS: usize = 16;
+pub(super) const HOT_TURNS: usize = 16;
 /// Memory of the records that are not in a cache: many times the 1 MiB of the processors that this
 /// was made on, and more than a share of their last cache.
 const COLD_BYTES: usize = 40 << 20;

@@ -27,12 +27,26 @@ pub enum Row {
     /// A log record with 5 attributes.
     #[value(name = "log_5")]
     Log5,
-    /// 1000 data points of metrics with 5 attributes, written afresh: for each.
+    /// 1000 points of a counter with 5 attributes, written afresh: for each.
     PointsRebuilt,
     /// The same points again, verified and patched in place: for each.
     PointsVerified,
     /// Patched without being verified: for each.
     PointsPatched,
+    /// 250 points of a histogram with 16 buckets and 5 attributes, written afresh: for each.
+    HistogramsRebuilt,
+    /// The same points again, verified and patched in place: for each.
+    HistogramsVerified,
+    /// Patched without being verified: for each.
+    HistogramsPatched,
+    /// A request of typical spans to OTLP/JSON: for each span.
+    JsonSpan,
+    /// The seventh attribute of an encoded typical span, found by its key.
+    WalkFound,
+    /// A key that the span does not have.
+    WalkAbsent,
+    /// All attributes of the span.
+    WalkAll,
 }
 
 /// Who encodes, and from what.
@@ -40,18 +54,29 @@ pub enum Row {
 pub enum Peer {
     /// spanwire, from what the SDK hands over.
     Spanwire,
+    /// spanwire, from plain data with keys that were encoded when the program was compiled.
+    SpanwirePlain,
     /// prost, from its own structs.
     Prost,
     /// opentelemetry-proto's transform of what the SDK hands over, prost, and dropping it all: what
     /// opentelemetry-otlp does.
     Transform,
+    /// serde, from prost's structs.
+    Serde,
     /// A copy of the finished bytes.
     Memcpy,
 }
 
+impl Peer {
+    /// What a body says to a peer that its row does not suit.
+    pub(super) fn takes_no_part(self) -> String {
+        format!("{self} takes no part in this row")
+    }
+}
+
 impl lines::Peer for Peer {
     fn is_ours(self) -> bool {
-        self == Self::Spanwire
+        matches!(self, Self::Spanwire | Self::SpanwirePlain)
     }
 }
 
@@ -63,17 +88,33 @@ impl rows::Row for Row {
     const PACKAGES: &'static [&'static str] =
         &["spanwire", "opentelemetry_sdk", "opentelemetry-proto", "prost"];
     const GOALS: &'static [Goal] = &[
+        Goal { bench: "span_typical", peer: "spanwire-plain", at_most: Limit::Value(45.0) },
+        Goal {
+            bench: "span_typical",
+            peer: "spanwire-plain",
+            at_most: Limit::Times(5.0, "memcpy"),
+        },
         goal("log_5", 100.0),
         goal("points_rebuilt", 60.0),
         goal("points_verified", 30.0),
         goal("points_patched", 3.0),
+        goal("walk_found", 30.0),
     ];
 
     fn suits(self, peer: Peer) -> bool {
         match self {
             // Nobody else keeps an image; they write all points afresh.
-            Self::PointsVerified | Self::PointsPatched => peer == Peer::Spanwire,
-            _ => true,
+            Self::PointsVerified
+            | Self::PointsPatched
+            | Self::HistogramsVerified
+            | Self::HistogramsPatched => peer == Peer::Spanwire,
+            Self::JsonSpan => matches!(peer, Peer::Spanwire | Peer::Serde),
+            // prost decodes, and then looks.
+            Self::WalkFound | Self::WalkAbsent | Self::WalkAll => {
+                matches!(peer, Peer::Spanwire | Peer::Prost)
+            }
+            Self::SpanBare | Self::SpanTypical | Self::SpanSpec => peer != Peer::Serde,
+            _ => !matches!(peer, Peer::SpanwirePlain | Peer::Serde),
         }
     }
 
@@ -81,8 +122,8 @@ impl rows::Row for Row {
         vec![(self.name(), Unit::Ns), (format!("{}_bytes", self.name()), Unit::Bytes)]
     }
 
-    fn has(_: Peer) -> bool {
-        true
+    fn has(peer: Peer) -> bool {
+        cfg!(feature = "rivals") || peer != Peer::Serde
     }
 
     fn measure(self, peer: Peer, mut samples: Samples) -> Result<Vec<f64>, String> {
