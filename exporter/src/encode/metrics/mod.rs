@@ -11,6 +11,8 @@
 pub(crate) mod patch;
 pub(crate) mod points;
 #[cfg(test)]
+mod regressions;
+#[cfg(test)]
 mod tests;
 
 use spanwire_runtime::buf::Cursor;
