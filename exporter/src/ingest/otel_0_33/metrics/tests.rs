@@ -1,6 +1,7 @@
 //! The image of metrics beside a fresh encoding and beside the oracle, over sequences of
 //! collections. Only a meter provider can make `ResourceMetrics`, so there is a real one.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -468,6 +469,38 @@ fn a_metric_of_many_points_is_cut_into_records_that_fit_into_requests() {
         }
         assert_eq!(whole, POINTS);
     }
+}
+
+/// opentelemetry-dotnet #7636 and #7643: scopes were told apart by their names alone.
+#[test]
+fn scopes_that_differ_in_anything_are_different_scopes() {
+    let seen = Arc::new(Mutex::new((MetricImage::new(), Vec::new())));
+    let tapped = Arc::clone(&seen);
+    let provider = provider(Temporality::Cumulative, move |metrics| {
+        let (image, seen) = &mut *lock(&tapped);
+        image.encode(metrics);
+        seen.push(image.groups());
+    });
+    let scope = || InstrumentationScope::builder("same");
+    let scopes = [
+        scope().build(),
+        scope().with_version("1").build(),
+        scope().with_schema_url("https://example.com").build(),
+        scope().with_attributes([KeyValue::new("k", "v")]).build(),
+    ];
+    for round in 0..2 {
+        for scope in &scopes {
+            provider.meter_with_scope(scope.clone()).u64_counter("counter").build().add(round, &[]);
+        }
+        provider.force_flush().unwrap();
+    }
+    for groups in &lock(&seen).1 {
+        assert_eq!(groups.len(), scopes.len());
+        let frames: HashSet<_> = groups.iter().map(|group| &group.scope).collect();
+        assert_eq!(frames.len(), scopes.len(), "each has a frame of its own");
+        assert!(groups.iter().all(|group| group.runs.len() == 1 && !group.runs[0].is_empty()));
+    }
+    provider.shutdown().unwrap();
 }
 
 /// Long enough for a test to end before.
