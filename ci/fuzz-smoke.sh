@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Each fuzz target for a minute, from its committed corpus. A crash fails, and leaves its input in fuzz/artifacts.
+# Each fuzz target for half a minute, from its committed corpus. A crash fails, and leaves its input in fuzz/artifacts.
 #
 # FUZZ_SECONDS is the time for each target. For a long run: FUZZ_SECONDS=3600 ci/fuzz-smoke.sh. Arguments are
 # targets; without any, all are run. Needs a C++ compiler (libFuzzer). New inputs go to target/fuzz-corpus, so the
@@ -7,12 +7,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-SECONDS_EACH="${FUZZ_SECONDS:-60}"
+SECONDS_EACH="${FUZZ_SECONDS:-30}"
 # Building with sanitizers comes on top, once; then a target that does not end by itself is ended.
 RUN_LIMIT=$((SECONDS_EACH + 120))
 # One input may take this long; none needs a millisecond.
 INPUT_LIMIT_S=10
-# Long enough for several chunks, interim responses, and heads beyond the small limits.
+# Long enough for several chunks, interim responses, heads beyond the small limits, and a few records.
 INPUT_BYTES_MAX=4096
 
 # Sanitizers are unstable options: nightly where it is installed, else stable with the switch that allows them.

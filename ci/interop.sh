@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# What an OpenTelemetry Collector received is what was sent, field by field, over both drivers.
+# What others decode is what was sent, field by field, over both drivers: spans, log records and metrics, by an
+# OpenTelemetry Collector, and by Google's protobuf in Python (upb, which reads 100 nested messages and no more).
 #
 # The Collector is $OTELCOL_BIN (it needs the otlp receiver and the file exporter) or, where Go is installed, one
 # built by the collector's own builder through the Go module proxy with checksums on: two minutes the first time,
-# kept in ${XDG_CACHE_HOME:-~/.cache}/spanwire. Without either this says so and succeeds, but fails under CI.
+# kept in ${XDG_CACHE_HOME:-~/.cache}/spanwire. Python needs its venv module and the package index, once. What is
+# missing is named and passed over, but fails under CI.
 #
 # SPANWIRE_INTEROP_PORT moves the port. Every wait has a limit; children are gone when this ends.
 set -euo pipefail
@@ -16,6 +18,9 @@ BUILD_LIMIT=10m
 READY_LIMIT_S=20
 SEND_LIMIT=90s
 STOP_LIMIT_S=20
+PIP_LIMIT=3m
+# The newest of both on 2026-11-21.
+PYTHON_PACKAGES=(opentelemetry-proto==1.45.2 protobuf==7.36.2)
 
 scratch=$(mktemp -d)
 collector=
@@ -33,15 +38,21 @@ fail() {
     exit 1
 }
 
-# Sets $otelcol.
+# skip WHAT: it cannot run here.
+skip() {
+    echo "interop: not run: $*"
+    [ -z "${CI:-}" ] || exit 1
+}
+
+# Sets $otelcol, or leaves it empty.
 obtain() {
     otelcol="${OTELCOL_BIN:-${XDG_CACHE_HOME:-$HOME/.cache}/spanwire/otelcol-$VERSION}"
     [ -x "$otelcol" ] && return
     [ -z "${OTELCOL_BIN:-}" ] || fail "OTELCOL_BIN is $OTELCOL_BIN, which is not an executable file"
     if ! command -v go >/dev/null; then
-        echo "interop: not run: no Collector, because OTELCOL_BIN is not set and Go is not installed"
-        [ -z "${CI:-}" ] || exit 1
-        exit 0
+        skip "no Collector, because OTELCOL_BIN is not set and Go is not installed"
+        otelcol=
+        return
     fi
     echo "interop: building OpenTelemetry Collector $VERSION with $(go version)"
     build >"$scratch/build.log" 2>&1 || {
@@ -90,6 +101,12 @@ service:
     traces:
       receivers: [otlp]
       exporters: [file]
+    logs:
+      receivers: [otlp]
+      exporters: [file]
+    metrics:
+      receivers: [otlp]
+      exporters: [file]
 EOF
     "$otelcol" --config "$scratch/config.yaml" >"$scratch/$1.log" 2>&1 &
     collector=$!
@@ -116,8 +133,34 @@ stop() {
     collector=
 }
 
+# Sets $python to one that has the packages, or leaves it empty.
+obtain_python() {
+    local venv="${XDG_CACHE_HOME:-$HOME/.cache}/spanwire/upb-${PYTHON_PACKAGES[0]#*==}"
+    python="$venv/bin/python"
+    "$python" -c 'import opentelemetry.proto.trace.v1.trace_pb2' 2>/dev/null && return
+    echo "interop: installing ${PYTHON_PACKAGES[*]}"
+    rm -rf "$venv"
+    { python3 -m venv "$venv" && timeout "$PIP_LIMIT" "$venv/bin/pip" install --quiet "${PYTHON_PACKAGES[@]}"; } \
+        >"$scratch/pip.log" 2>&1 && return
+    tail -n 20 "$scratch/pip.log" >&2
+    skip "no protobuf in Python, because it cannot be installed"
+    python=
+}
+
 # check DRIVER
 check() {
+    [ -z "$otelcol" ] || check_collector "$1"
+    [ -z "$python" ] || check_upb "$1"
+}
+
+check_upb() {
+    SPANWIRE_IO=$1 timeout --kill-after=5s "$SEND_LIMIT" \
+        "$python" ci/interop_upb.py "$scratch/$1.upb" "$sender" '{}' "$scratch/$1.sent" ||
+        fail "upb does not decode what was sent over $1"
+    echo "interop: upb, $1: $(ci/interop_compare.py "$scratch/$1.sent" "$scratch/$1.upb")"
+}
+
+check_collector() {
     start "$1"
     SPANWIRE_IO=$1 timeout --kill-after=5s "$SEND_LIMIT" \
         "$sender" "http://127.0.0.1:$PORT" "$scratch/$1.sent" || {
@@ -125,11 +168,12 @@ check() {
         fail "the sender failed over $1"
     }
     stop
-    echo "interop: $1: $(ci/interop_compare.py "$scratch/$1.sent" "$scratch/$1.received")"
+    echo "interop: Collector, $1: $(ci/interop_compare.py "$scratch/$1.sent" "$scratch/$1.received")"
 }
 
 obtain
-echo "interop: $("$otelcol" --version)"
+[ -z "$otelcol" ] || echo "interop: $("$otelcol" --version)"
+obtain_python
 cargo build --locked -p spanwire --example interop_send
 sender="${CARGO_TARGET_DIR:-target}/debug/examples/interop_send"
 

@@ -34,14 +34,15 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Drive a real HTTP service and export its spans to a collector in this process (the default)
+    /// Drive a real HTTP service and export its traces, logs and metrics to a collector in this
+    /// process (the default)
     ///
-    /// With OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT set, exports there
-    /// instead. SPANWIRE_IO=auto|uring|epoll chooses the driver.
+    /// With OTEL_EXPORTER_OTLP_ENDPOINT set, exports there instead; with only
+    /// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, _LOGS_ENDPOINT or _METRICS_ENDPOINT set, only that signal. SPANWIRE_IO=auto|uring|epoll chooses the driver.
     Demo(demo::Options),
     /// Emit synthetic spans, flat out or at a rate, to an endpoint or to a sink of its own
     Load(load::Options),
-    /// Receive OTLP/HTTP traces and count them; ends with its standard input, or by a signal
+    /// Receive OTLP/HTTP traces, logs and metrics and count them; ends with its standard input, or by a signal
     Sink(sink::Options),
     /// Measure spanwire beside other exporters and runtimes (build with `--features rivals`)
     #[command(subcommand)]
@@ -106,7 +107,11 @@ fn run(command: Command) -> Result<bool, String> {
             Ok(true)
         }
         Command::CompareChild(options) => {
-            print(&compare::run_child(&options)?.to_json(), None)?;
+            let figures = match options.flood {
+                None => compare::run_child(&options)?.to_json(),
+                Some(seconds) => compare::flood::run(&options, seconds)?.to_json(),
+            };
+            print(&figures, None)?;
             Ok(true)
         }
     }
@@ -125,7 +130,7 @@ fn compare_child<R: Row>(options: &rows::ChildOptions<R>) -> Result<bool, String
 
 fn conclude(summary: &Summary, json: bool) -> Result<bool, String> {
     print(summary, json.then(|| summary.to_json()))?;
-    Ok(summary.lost() == 0)
+    Ok(summary.is_complete())
 }
 
 /// The text for people, then the object for tools as the last line.

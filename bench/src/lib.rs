@@ -28,6 +28,7 @@ pub mod log;
 pub mod measure;
 pub mod metric;
 pub mod report;
+pub mod seen;
 pub mod shape;
 pub mod sink;
 pub mod span;

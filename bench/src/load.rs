@@ -11,6 +11,7 @@ use crate::{
     drive::{self, Emitted, Plan},
     measure,
     report::Summary,
+    shape::{Shape, Signal},
     sink::SinkProcess,
     span,
     subject::{self, Settings, Subject},
@@ -71,6 +72,8 @@ pub fn run(options: &Options) -> Result<Summary, String> {
         timings: Some(timings.clone()),
         workers: options.workers.into(),
         outstanding: options.outstanding.unwrap_or(0),
+        signal: Signal::Traces,
+        shape: Shape::Typical,
     })?;
     let (mut summary, emitted, patience) = measured(&subject, &plan(options));
     if let Some(seconds) = options.idle {
@@ -79,14 +82,15 @@ pub fn run(options: &Options) -> Result<Summary, String> {
     subject.shutdown(patience);
     summary.counts = subject.peer.counts();
     summary.on_end_ns = timings.percentiles();
-    summary.decoded = sink.map(SinkProcess::finish).transpose()?.map(|counts| counts.unique);
+    summary.decoded = sink.map(SinkProcess::finish).transpose()?.map(|counts| counts.traces.unique);
     write_ids(options, emitted)?;
     Ok(summary)
 }
 
 fn plan(options: &Options) -> Plan {
     Plan {
-        spans: options.spans,
+        records: options.spans,
+        period: None,
         threads: usize::from(options.threads),
         rate: options.rate,
         outstanding: options.outstanding,
@@ -100,7 +104,7 @@ fn measured(subject: &Subject, plan: &Plan) -> (Summary, Emitted, Duration) {
     let emitted = drive::drive(subject, plan);
     let patience = subject.flush(PATIENCE);
     let summary = Summary {
-        emitted: emitted.spans,
+        emitted: emitted.records,
         elapsed: start.elapsed(),
         cpu: measure::process_cpu() - cpu,
         rss_mb: measure::peak_rss_mb(),

@@ -9,6 +9,7 @@ use nix::{
         time::TimeValLike,
     },
     time::{ClockId, clock_gettime},
+    unistd::Pid,
 };
 
 /// CPU time of this process so far, user and system, all threads (getrusage).
@@ -24,6 +25,31 @@ pub fn thread_cpu() -> Duration {
     // Every Linux has this clock.
     let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("the clock of this thread");
     Duration::from(time)
+}
+
+/// CPU time of another process of this user so far; zero when it is gone.
+pub fn cpu_of(process: u32) -> Duration {
+    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(process.cast_signed()));
+    clock.and_then(clock_gettime).map_or(Duration::ZERO, Duration::from)
+}
+
+/// Time that all cores of the machine together were busy so far, in steps of 10 ms (/proc/stat);
+/// zero where /proc does not tell.
+pub fn machine_busy() -> Duration {
+    busy(&fs::read_to_string("/proc/stat").unwrap_or_default())
+}
+
+/// Processes that ran or wanted to run, on average over the last minute (/proc/loadavg).
+pub fn load_average() -> f64 {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0)
+}
+
+/// Resident memory of this process in MB (10^6 bytes), from VmRSS, which may lag by some pages a
+/// thread; 0 where /proc does not tell.
+pub fn rss_mb() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    field(&status, "VmRSS:").map_or(0.0, |kib| kib as f64 * 1024.0 / 1e6)
 }
 
 /// Peak resident memory of this process in MB (10^6 bytes), from VmHWM; 0 where /proc does not
@@ -89,6 +115,15 @@ pub fn machine() -> String {
     format!("Linux {}, {model}, {cores} cores", kernel.trim())
 }
 
+/// What is not idle time or waiting for a disk: user, nice, system, interrupts and soft interrupts.
+/// Time that a hypervisor took away is nobody's.
+fn busy(stat: &str) -> Duration {
+    let cpu = stat.lines().next().and_then(|line| line.strip_prefix("cpu "));
+    let ticks = cpu.unwrap_or_default().split_whitespace().map(|n| n.parse().unwrap_or(0));
+    let busy = ticks.enumerate().filter(|(index, _)| matches!(index, 0..=2 | 5 | 6));
+    Duration::from_millis(busy.map(|(_, ticks): (_, u64)| ticks).sum::<u64>() * TICK_MS)
+}
+
 fn thread(id: u32, status: &str) -> Option<Thread> {
     let name = status.lines().next()?.strip_prefix("Name:")?.trim().to_owned();
     Some(Thread { id, name, voluntary_switches: field(status, "voluntary_ctxt_switches:")? })
@@ -101,6 +136,8 @@ fn field(status: &str, key: &str) -> Option<u64> {
 }
 
 static ALLOCATIONS: OnceLock<CountAllocations> = OnceLock::new();
+/// USER_HZ, 100 on every architecture that Rust's Linux targets know.
+const TICK_MS: u64 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -118,6 +155,21 @@ mod tests {
             (4, "spanwire", 17)
         );
         assert_eq!(field(STATUS, "VmSwap:"), None);
+    }
+
+    #[test]
+    fn a_machine_is_busy_with_what_is_not_idle_and_not_waiting() {
+        let stat = "cpu  1 2 3 1000 2000 4 5 3000 0 0\ncpu0 1 2 3 1000 2000 4 5 3000 0 0\n";
+        assert_eq!(busy(stat), Duration::from_millis(150));
+        assert_eq!(busy(""), Duration::ZERO);
+        assert!(machine_busy() > Duration::ZERO);
+    }
+
+    #[test]
+    fn the_cpu_time_of_a_process_is_readable_from_outside() {
+        assert!(cpu_of(std::process::id()) > Duration::ZERO);
+        assert!(cpu_of(std::process::id()) <= process_cpu() + Duration::from_secs(1));
+        assert!(rss_mb() > 0.1 && rss_mb() <= peak_rss_mb() + 1.0);
     }
 
     #[test]

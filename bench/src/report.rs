@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::{histogram::Percentiles, subject::Counts};
+use crate::{histogram::Percentiles, shape::Signal, subject::Counts};
 
 /// The figures of one run.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,43 @@ pub struct Summary {
     pub rss_mb: f64,
     /// Durations of `on_end`.
     pub on_end_ns: Percentiles,
+    /// All signals of a program that has several, traces included.
+    pub signals: Vec<SignalSummary>,
+}
+
+/// The counts of one signal at both ends.
+#[derive(Clone, Debug)]
+pub struct SignalSummary {
+    /// Which.
+    pub signal: Signal,
+    /// Records that the program handed to the SDK, by the program's own count.
+    pub emitted: u64,
+    /// The exporter's own counts.
+    pub counts: Counts,
+    /// Records that the receiver decoded; `None` when the receiver is not ours. Spans are counted
+    /// by unique id. Log records and data points have nothing to tell them apart, so one that
+    /// arrived twice would show as a negative loss.
+    pub decoded: Option<u64>,
+}
+
+impl SignalSummary {
+    /// As [`Summary::lost`].
+    pub fn lost(&self) -> i64 {
+        let received = self.decoded.unwrap_or(self.counts.delivered);
+        let known = received + self.counts.rejected + self.counts.dropped;
+        self.emitted.wrapping_sub(known).cast_signed()
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "emitted": self.emitted,
+            "delivered": self.counts.delivered,
+            "decoded": self.decoded,
+            "rejected": self.counts.rejected,
+            "dropped": self.counts.dropped,
+            "lost": self.lost(),
+        })
+    }
 }
 
 impl Summary {
@@ -36,6 +73,11 @@ impl Summary {
         self.emitted.wrapping_sub(known).cast_signed()
     }
 
+    /// Whether every record of every signal has a fate.
+    pub fn is_complete(&self) -> bool {
+        self.lost() == 0 && self.signals.iter().all(|signal| signal.lost() == 0)
+    }
+
     /// Delivered spans a second.
     pub fn spans_per_s(&self) -> f64 {
         per(self.counts.delivered as f64, self.elapsed.as_secs_f64())
@@ -46,8 +88,19 @@ impl Summary {
         per(self.cpu.as_secs_f64() * 1e6, self.emitted as f64)
     }
 
-    /// The object for tools. Its keys are stable.
+    /// The object for tools. Its keys are stable: those of traces, and the same counts of all
+    /// signals under `signals` when there are several.
     pub fn to_json(&self) -> Value {
+        let mut json = self.traces_to_json();
+        if !self.signals.is_empty() {
+            let signals = self.signals.iter();
+            json["signals"] =
+                signals.map(|of| (of.signal.name().to_owned(), of.to_json())).collect();
+        }
+        json
+    }
+
+    fn traces_to_json(&self) -> Value {
         json!({
             "emitted": self.emitted,
             "delivered": self.counts.delivered,
@@ -81,6 +134,22 @@ impl fmt::Display for Summary {
         writeln!(f, "  rejected    {:>12}  by the receiver", self.counts.rejected)?;
         writeln!(f, "  dropped     {:>12}  by the exporter", self.counts.dropped)?;
         writeln!(f, "  lost        {:>12}  without a trace", self.lost())?;
+        for of in self.signals.iter().filter(|of| of.signal != Signal::Traces) {
+            let decoded =
+                of.decoded.map_or_else(|| "not known".to_owned(), |records| records.to_string());
+            writeln!(
+                f,
+                "  {:<11} {:>12}  {} emitted; delivered {}, decoded {decoded}, rejected {}, \
+                 dropped {}, lost {}",
+                of.signal,
+                of.emitted,
+                of.signal.records(),
+                of.counts.delivered,
+                of.counts.rejected,
+                of.counts.dropped,
+                of.lost()
+            )?;
+        }
         writeln!(f, "  rate        {:>12.0}  delivered spans a second", self.spans_per_s())?;
         writeln!(
             f,

@@ -1,5 +1,5 @@
-//! What a receiver counted: spans, their unique ids, requests. The sink and the demo's collector
-//! share it; neither shares anything with spanwire.
+//! What a receiver counted: records of each signal, their unique ids, requests. The sink and the
+//! demo's collector share it; neither shares anything with spanwire.
 
 use std::{
     fs::File,
@@ -9,57 +9,112 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// The running counts of a receiver. Every span id is kept, 8 bytes each, so that uniqueness is
-/// exact.
-#[derive(Debug, Default)]
+use crate::shape::Signal;
+
+/// The running counts of a receiver. Every id is kept, 8 bytes each, so that uniqueness is exact.
+#[derive(Debug)]
 pub struct Tally {
+    signals: [Running; 3],
+    keep_ids: bool,
+}
+
+#[derive(Debug, Default)]
+struct Running {
     ids: Vec<u64>,
+    records: u64,
+    /// Records that carry no id, or whose id was not kept.
+    nameless: u64,
     requests: u64,
     malformed: u64,
     bytes: u64,
 }
 
-/// A tally at one moment.
+/// The counts of one signal at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Spans decoded, duplicates included.
-    pub spans: u64,
-    /// Different span ids among them.
+    /// Records decoded, duplicates included: spans, log records, data points.
+    pub records: u64,
+    /// Different ones among them: by span id for spans and for log records that have one. Points
+    /// and other log records have nothing to tell them apart, so all of them count.
     pub unique: u64,
     /// Requests that were answered with success.
     pub requests: u64,
-    /// Requests whose body did not decode; answered with 400, their spans not counted.
+    /// Requests whose body did not decode; answered with 400, their records not counted.
     pub malformed: u64,
     /// Bytes of request bodies that decoded.
     pub bytes: u64,
 }
 
+/// The counts of all signals at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Spans.
+    pub traces: Counts,
+    /// Log records.
+    pub logs: Counts,
+    /// Data points.
+    pub metrics: Counts,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { signals: Default::default(), keep_ids: true }
+    }
+}
+
 impl Tally {
-    /// Counts one request of `bytes` body bytes that carried the spans `ids`.
-    pub fn accept(&mut self, ids: &[u64], bytes: usize) {
-        self.ids.extend_from_slice(ids);
-        self.requests += 1;
-        self.bytes += bytes as u64;
+    /// A tally that counts records without keeping their ids, so that its memory does not grow.
+    pub fn without_ids() -> Self {
+        Self { keep_ids: false, ..Self::default() }
+    }
+
+    /// Counts one request of `bytes` body bytes with `records` records, of which those that have an
+    /// id have `ids`.
+    pub fn accept(&mut self, signal: Signal, records: u64, ids: &[u64], bytes: usize) {
+        let keep = self.keep_ids;
+        let running = self.of_mut(signal);
+        let kept = if keep { ids } else { &[] };
+        running.ids.extend_from_slice(kept);
+        running.records += records;
+        running.nameless += records - kept.len() as u64;
+        running.requests += 1;
+        running.bytes += bytes as u64;
     }
 
     /// Counts one request whose body did not decode.
-    pub fn refuse(&mut self) {
-        self.malformed += 1;
+    pub fn refuse(&mut self, signal: Signal) {
+        self.of_mut(signal).malformed += 1;
     }
 
-    /// Spans so far, duplicates included. Cheap, for a progress line.
-    pub fn spans(&self) -> u64 {
-        self.ids.len() as u64
+    /// Records so far, duplicates included. Cheap, for a progress line.
+    pub fn records(&self, signal: Signal) -> u64 {
+        self.signals[signal as usize].records
     }
 
-    /// Ends the tally: its counts, and the unique span ids in ascending order.
-    pub fn finish(mut self) -> (Counts, Vec<u64>) {
-        let spans = self.spans();
+    /// Takes what was counted, and counts from zero again, in the same way.
+    pub fn take(&mut self) -> Self {
+        let fresh = Self { keep_ids: self.keep_ids, ..Self::default() };
+        std::mem::replace(self, fresh)
+    }
+
+    /// Ends the tally: its counts, and the unique span ids of the traces in ascending order.
+    pub fn finish(self) -> (Received, Vec<u64>) {
+        let [traces, logs, metrics] = self.signals.map(Running::finish);
+        (Received { traces: traces.0, logs: logs.0, metrics: metrics.0 }, traces.1)
+    }
+
+    fn of_mut(&mut self, signal: Signal) -> &mut Running {
+        &mut self.signals[signal as usize]
+    }
+}
+
+impl Running {
+    fn finish(mut self) -> (Counts, Vec<u64>) {
         self.ids.sort_unstable();
         self.ids.dedup();
         let counts = Counts {
-            spans,
-            unique: self.ids.len() as u64,
+            records: self.records,
+            unique: self.ids.len() as u64 + self.nameless,
             requests: self.requests,
             malformed: self.malformed,
             bytes: self.bytes,
@@ -68,17 +123,23 @@ impl Tally {
     }
 }
 
-impl Counts {
-    /// One JSON object with a key for each field, and `duplicates`.
+impl Received {
+    /// The counts of one signal.
+    pub fn of(&self, signal: Signal) -> &Counts {
+        match signal {
+            Signal::Traces => &self.traces,
+            Signal::Logs => &self.logs,
+            Signal::Metrics => &self.metrics,
+        }
+    }
+
+    /// One JSON object: the counts of traces under `spans`, `unique` and so on; those of the other
+    /// signals under `logs` and `metrics`, where `records` stands for `spans`.
     pub fn to_json(self) -> Value {
-        json!({
-            "spans": self.spans,
-            "unique": self.unique,
-            "duplicates": self.spans - self.unique,
-            "requests": self.requests,
-            "malformed": self.malformed,
-            "bytes": self.bytes,
-        })
+        let mut json = self.traces.to_json("spans");
+        json["logs"] = self.logs.to_json("records");
+        json["metrics"] = self.metrics.to_json("records");
+        json
     }
 
     /// Reads what `to_json` wrote.
@@ -89,11 +150,33 @@ impl Counts {
     pub fn from_json(text: &str) -> Result<Self, String> {
         let value: Value = serde_json::from_str(text)
             .map_err(|error| format!("the sink did not answer with JSON ({error}): {text:?}"))?;
+        Ok(Self {
+            traces: Counts::from_json(&value, "spans")?,
+            logs: Counts::from_json(&value["logs"], "records")?,
+            metrics: Counts::from_json(&value["metrics"], "records")?,
+        })
+    }
+}
+
+impl Counts {
+    /// A key for each field, and `duplicates`.
+    fn to_json(self, records: &str) -> Value {
+        json!({
+            records: self.records,
+            "unique": self.unique,
+            "duplicates": self.records - self.unique,
+            "requests": self.requests,
+            "malformed": self.malformed,
+            "bytes": self.bytes,
+        })
+    }
+
+    fn from_json(value: &Value, records: &str) -> Result<Self, String> {
         let field = |key: &str| {
-            value[key].as_u64().ok_or_else(|| format!("the sink's answer lacks {key:?}: {text}"))
+            value[key].as_u64().ok_or_else(|| format!("the sink's answer lacks {key:?}: {value}"))
         };
         Ok(Self {
-            spans: field("spans")?,
+            records: field(records)?,
             unique: field("unique")?,
             requests: field("requests")?,
             malformed: field("malformed")?,

@@ -11,7 +11,7 @@ use spanwire_bench::{
             peer::Peer,
             row::{Group, Row as RuntimeRow},
         },
-        table::{Figure, Line, ratios},
+        table::{Figure, Line, intervals, ratios},
     },
     histogram::Percentiles,
     report::Summary,
@@ -50,6 +50,7 @@ fn the_options_that_the_documentation_names_are_there() {
         panic!("not a comparison")
     };
     assert_eq!((options.spans, options.runs), (300_000, 5));
+    assert_eq!(options.rate, [10_000, 100_000]);
     assert_eq!(options.peers, Kind::ALL, "all peers, when none is named");
     let runtime =
         "spanwire compare runtime --runs 3 --only yield_1,ping_pong --peers tokio-mt --json";
@@ -99,6 +100,7 @@ fn summary() -> Summary {
         cpu: std::time::Duration::from_millis(5),
         rss_mb: 12.345,
         on_end_ns: Percentiles { mean: 100.04, p50: 90, p99: 200, p999: 300 },
+        signals: Vec::new(),
     }
 }
 
@@ -143,9 +145,11 @@ fn the_keys_of_a_comparison_are_stable() {
     let ours = line(Kind::SpanwireUring, 300.0, 0.5, 350.0);
     let expected = json!({
         "peer": "spanwire-uring", "delivered_per_s": 600.0, "cpu_s_per_million": 0.5,
+        "machine_s_per_million": 0.0, "sink_s_per_million": 0.0,
         "rss_mb": 10.0, "app_ns_per_span": 350.0, "lost": 0, "runs": 3,
         "spread": {
             "delivered_per_s": [300.0, 900.0], "cpu_s_per_million": [0.5, 0.5],
+            "machine_s_per_million": [0.0, 0.0], "sink_s_per_million": [0.0, 0.0],
             "rss_mb": [10.0, 10.0], "app_ns_per_span": [350.0, 350.0],
         },
     });
@@ -154,9 +158,15 @@ fn the_keys_of_a_comparison_are_stable() {
     let floor = line(Kind::Noop, 900.0, 0.2, 250.0);
     let expected = json!({ "spanwire-uring": {
         "cpu_vs_otlp_http": 6.0, "delivered_vs_otlp_http": 3.0, "rss_vs_otlp_http": 1.0,
-        "app_vs_otlp_http": 2.0, "app_ns_over_noop": 100.0,
+        "app_vs_otlp_http": 2.0, "cpu_over_noop_vs_otlp_http": 9.33, "app_ns_over_noop": 100.0,
     }});
-    assert_eq!(ratios(&[ours, rival, floor]), expected);
+    let lines = [ours, rival, floor];
+    assert_eq!(ratios(&lines), expected);
+    let keys = |value: Value| {
+        value["spanwire-uring"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(keys(intervals(&lines)), keys(ratios(&lines)));
+    assert_eq!(intervals(&lines)["spanwire-uring"]["cpu_vs_otlp_http"], json!([6.0, 6.0]));
 }
 
 #[test]

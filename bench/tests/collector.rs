@@ -6,6 +6,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse
 use prost::Message as _;
 use spanwire_bench::{
     collector::{Collector, Reply},
+    shape::Signal,
     tally::Counts,
 };
 use support::{PROTOBUF, body, post};
@@ -20,11 +21,11 @@ fn every_span_is_counted_once_by_its_id() {
         let answer = ExportTraceServiceResponse::decode(answer.as_slice()).unwrap();
         assert_eq!(answer.partial_success, None);
     }
-    assert_eq!(collector.spans(), 7);
+    assert_eq!(collector.records(Signal::Traces), 7);
     let bytes = (first.len() + second.len()) as u64;
     assert_eq!(
-        collector.finish(),
-        Counts { spans: 7, unique: 6, requests: 2, malformed: 0, bytes }
+        collector.finish().traces,
+        Counts { records: 7, unique: 6, requests: 2, malformed: 0, bytes }
     );
 }
 
@@ -34,8 +35,8 @@ fn a_body_that_does_not_decode_is_refused_and_counted_apart() {
     let mut cut = body(&[1, 2]);
     cut.pop();
     assert_eq!(post(&collector.endpoint(), PROTOBUF, &cut).0, 400);
-    let counts = collector.finish();
-    assert_eq!((counts.spans, counts.malformed), (0, 1));
+    let counts = collector.finish().traces;
+    assert_eq!((counts.records, counts.malformed), (0, 1));
 }
 
 #[test]
@@ -57,6 +58,6 @@ fn the_script_decides_what_is_rejected_and_refused() {
     assert_eq!((status, answer.partial_success.unwrap().rejected_spans), (200, 2));
     assert_eq!(post(&collector.endpoint(), PROTOBUF, &body(&[4])).0, 503);
     assert_eq!(post(&collector.endpoint(), PROTOBUF, &body(&[4])).0, 200);
-    let counts = collector.finish();
-    assert_eq!((counts.spans, counts.unique, counts.requests), (2, 2, 2));
+    let counts = collector.finish().traces;
+    assert_eq!((counts.records, counts.unique, counts.requests), (2, 2, 2));
 }

@@ -49,7 +49,7 @@ fn the_demo_exports_where_the_environment_says() {
     let demo = ["demo", "--requests", "100", "--quiet", "--json"];
     let (code, json) = run_with("auto", &demo, Some(sink.endpoint()));
     assert_eq!((code, &json["decoded"]), (Some(0), &Value::Null), "{json}");
-    assert_eq!(json["emitted"].as_u64(), Some(sink.finish().unwrap().unique), "{json}");
+    assert_eq!(json["emitted"].as_u64(), Some(sink.finish().unwrap().traces.unique), "{json}");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn every_id_that_the_load_emits_arrives_at_the_sink() {
         );
         assert_eq!((code, json["delivered"].as_u64()), (Some(0), Some(5000)), "{json}");
         assert_eq!(json["decoded"], Value::Null, "the sink is not the load's own");
-        assert_eq!(sink.finish().unwrap().unique, 5000);
+        assert_eq!(sink.finish().unwrap().traces.unique, 5000);
         let sent = fs::read_to_string(&sent).unwrap();
         assert_eq!(sent.lines().count(), 5000);
         assert!(sent == fs::read_to_string(&received).unwrap(), "other ids arrived than were sent");

@@ -23,7 +23,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 use spanwire_bench::{
     sink::{SinkProcess, walk},
-    tally::Counts,
+    tally::{Counts, Received},
 };
 use support::{PROTOBUF, body, connect, exchange, post};
 
@@ -132,16 +132,16 @@ fn a_sink_process_counts_marks_and_writes_the_ids() {
     let first = body(&[3, 1, 2]);
     assert_eq!(post(&endpoint, PROTOBUF, &first).0, 200);
     let counts =
-        Counts { spans: 3, unique: 3, requests: 1, malformed: 0, bytes: first.len() as u64 };
-    assert_eq!(sink.mark().unwrap(), counts);
-    assert_eq!(sink.mark().unwrap(), Counts::default());
+        Counts { records: 3, unique: 3, requests: 1, malformed: 0, bytes: first.len() as u64 };
+    assert_eq!(sink.mark().unwrap(), Received { traces: counts, ..Received::default() });
+    assert_eq!(sink.mark().unwrap(), Received::default());
 
     let second = body(&[0xab, 9, 0xab]);
     assert_eq!(post(&endpoint, PROTOBUF, &second).0, 200);
     assert_eq!(post(&endpoint, PROTOBUF, &[0xff; 20]).0, 400);
     let counts =
-        Counts { spans: 3, unique: 2, requests: 1, malformed: 1, bytes: second.len() as u64 };
-    assert_eq!(sink.finish().unwrap(), counts);
+        Counts { records: 3, unique: 2, requests: 1, malformed: 1, bytes: second.len() as u64 };
+    assert_eq!(sink.finish().unwrap().traces, counts);
     assert_eq!(fs::read_to_string(ids).unwrap(), "0000000000000009\n00000000000000ab\n");
     fs::remove_dir_all(directory).unwrap();
 }
@@ -164,7 +164,7 @@ fn several_requests_share_a_connection_however_they_are_cut() {
     let mut answers = String::new();
     stream.read_to_string(&mut answers).unwrap();
     assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 5);
-    assert_eq!(sink.mark().unwrap().unique, 5);
+    assert_eq!(sink.mark().unwrap().traces.unique, 5);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn what_the_sink_does_not_do_is_said_by_a_status() {
     let sink = SinkProcess::start_program(program(), None).unwrap();
     let status = |head: &str| exchange(sink.endpoint(), &[head.as_bytes()]).0;
     assert_eq!(status("POST /v1/traces HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"), 411);
-    assert_eq!(status("POST /v1/logs HTTP/1.1\r\ncontent-length: 0\r\n\r\n"), 404);
+    assert_eq!(status("POST /v1/profiles HTTP/1.1\r\ncontent-length: 0\r\n\r\n"), 404);
     assert_eq!(status("POST /v1/traces HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n"), 413);
 }
 
@@ -190,7 +190,7 @@ fn a_signal_ends_the_sink_with_its_counts() {
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
     let last = lines.last().unwrap().unwrap();
     assert!(child.wait().unwrap().success());
-    assert_eq!(Counts::from_json(&last).unwrap().unique, 2);
+    assert_eq!(Received::from_json(&last).unwrap().traces.unique, 2);
 }
 
 fn program() -> &'static Path {

@@ -36,17 +36,17 @@ proptest! {
 
     #[test]
     fn spans_are_seen_as_prost_decodes_them(entropy in entropy()) {
-        check(&SCHEMA.request("trace", &entropy), Signal::Traces)?;
+        check(&SCHEMA.request_of(Signal::Traces, &entropy), Signal::Traces)?;
     }
 
     #[test]
     fn log_records_are_seen_as_prost_decodes_them(entropy in entropy()) {
-        check(&SCHEMA.request("logs", &entropy), Signal::Logs)?;
+        check(&SCHEMA.request_of(Signal::Logs, &entropy), Signal::Logs)?;
     }
 
     #[test]
     fn metrics_are_seen_as_prost_decodes_them(entropy in entropy()) {
-        check(&SCHEMA.request("metrics", &entropy), Signal::Metrics)?;
+        check(&SCHEMA.request_of(Signal::Metrics, &entropy), Signal::Metrics)?;
     }
 
     #[test]
@@ -55,7 +55,7 @@ proptest! {
         at in any::<prop::sample::Index>(),
         byte in prop::option::of(any::<u8>()),
     ) {
-        let mut request = SCHEMA.request("trace", &entropy);
+        let mut request = SCHEMA.request_of(Signal::Traces, &entropy);
         prop_assume!(!request.is_empty());
         let at = at.index(request.len());
         match byte {

@@ -1,11 +1,15 @@
 //! One run of one row, in this process.
 //!
 //! A warm-up first: connections, thread-locals, pools and branch predictors. Then the measured
-//! part, from the first span until the flush has returned:
+//! part, from the first record until the flush has returned:
 //!
-//! - `delivered_per_s`: delivered spans by that time.
+//! - `delivered_per_s`: delivered records by that time.
 //! - `cpu_s_per_million`: getrusage of the whole process: producers with the SDK's own work, and
 //!   the exporter. Looking at the pace and sleeping is in it, the same for all.
+//! - `machine_s_per_million`: what all cores were busy with (/proc/stat) but for the sink's own
+//!   time: the same from outside, with the kernel's work that no process is charged for, and with
+//!   whatever else ran on the machine.
+//! - `sink_s_per_million`: the sink's own time.
 //! - `app_ns_per_span`: CPU time of the producing threads by their own clocks, pauses not included.
 //! - `rss_mb`: the peak of the whole process, warm-up included.
 
@@ -18,9 +22,11 @@ use serde_json::{Value, json};
 
 use super::number;
 use crate::{
-    drive::{self, Plan},
-    measure, report, span,
-    subject::{Kind, Settings, Subject},
+    drive::{self, Emitted, Plan},
+    measure, report,
+    shape::{Shape, Signal},
+    span,
+    subject::{self, Kind, Settings, Subject, ready},
 };
 
 /// The options of the hidden subcommand `compare-child`.
@@ -29,40 +35,56 @@ pub struct ChildOptions {
     /// The peer to measure.
     #[arg(long)]
     pub peer: Kind,
+    /// What it exports.
+    #[arg(long, value_enum, default_value_t)]
+    pub signal: Signal,
+    /// How large a record is.
+    #[arg(long, value_enum, default_value_t)]
+    pub shape: Shape,
     /// Base URL of the receiver.
     #[arg(long)]
     pub endpoint: String,
-    /// Spans of the measured part.
+    /// The process of the receiver, whose CPU time is subtracted from the machine's.
+    #[arg(long)]
+    pub sink: Option<u32>,
+    /// Records of the measured part.
     #[arg(long)]
     pub spans: u64,
-    /// Spans before it.
+    /// Records before it.
     #[arg(long, default_value_t = 0)]
     pub warm_up: u64,
     /// Producer threads.
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
-    /// Spans a second.
+    /// Records a second.
     #[arg(long)]
     pub rate: Option<u64>,
-    /// The limit of the closed loop.
-    #[arg(long)]
+    /// The limit of the closed loop; 0 is none, and leaves queues at their defaults.
+    #[arg(long, default_value_t = 0)]
     pub outstanding: u64,
+    /// Emits for this many seconds instead, and watches the memory.
+    #[arg(long)]
+    pub flood: Option<u64>,
 }
 
 /// What one run measured.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
-    /// Delivered spans a second; for the peer that drops everything, dropped ones.
+    /// Delivered records a second; for the peer that drops everything, dropped ones.
     pub delivered_per_s: f64,
-    /// CPU seconds of the process for a million spans.
+    /// CPU seconds of the process for a million records.
     pub cpu_s_per_million: f64,
+    /// Seconds that the machine was busy for a million records, without the sink.
+    pub machine_s_per_million: f64,
+    /// CPU seconds of the sink for a million records.
+    pub sink_s_per_million: f64,
     /// Peak resident memory in MB.
     pub rss_mb: f64,
-    /// CPU time of the producing threads for one span, in nanoseconds.
+    /// CPU time of the producing threads for one record, in nanoseconds.
     pub app_ns_per_span: f64,
-    /// Spans ended, warm-up included.
+    /// Records emitted, warm-up included.
     pub emitted: u64,
-    /// Spans that the peer says were rejected or dropped, warm-up included.
+    /// Records that the peer says were rejected or dropped, warm-up included.
     pub refused: u64,
     /// What moved the bytes.
     pub driver: String,
@@ -75,46 +97,109 @@ pub struct Row {
 /// When the peer cannot be opened or does not flush; the text tells.
 pub fn run(options: &ChildOptions) -> Result<Row, String> {
     let subject = open(options)?;
-    let warm_up = drive::drive(&subject, &plan(options, options.warm_up, None));
-    flush(&subject)?;
-    let settled_before = subject.peer.settled();
-    let (start, cpu) = (Instant::now(), measure::process_cpu());
-    let emitted = drive::drive(&subject, &plan(options, options.spans, options.rate));
-    flush(&subject)?;
-    let (elapsed, cpu) = (start.elapsed(), measure::process_cpu() - cpu);
-    let settled = subject.peer.settled() - settled_before;
-    subject.peer.shutdown(&subject.provider, PATIENCE)?;
+    let outstanding = outstanding(options);
+    let plan = |records, rate| Plan {
+        records,
+        rate,
+        outstanding,
+        threads: options.threads,
+        ..Plan::default()
+    };
+    let warm_up = drive::drive(&subject, &plan(options.warm_up, None));
+    subject.peer.flush(PATIENCE)?;
+    let settled = subject.peer.settled();
+    let used = Used::so_far(options.sink);
+    let emitted = drive::drive(&subject, &plan(options.spans, options.rate));
+    subject.peer.flush(PATIENCE)?;
+    let used = Used::so_far(options.sink).since(&used, &emitted);
+    let settled = subject.peer.settled() - settled;
+    subject.peer.shutdown(PATIENCE)?;
     let counts = subject.peer.counts();
-    let spans = options.spans.max(1) as f64;
     Ok(Row {
-        delivered_per_s: settled as f64 / elapsed.as_secs_f64(),
-        cpu_s_per_million: cpu.as_secs_f64() * 1e6 / spans,
-        rss_mb: measure::peak_rss_mb(),
-        app_ns_per_span: emitted.app_cpu.as_secs_f64() * 1e9 / spans,
-        emitted: warm_up.spans + emitted.spans,
+        emitted: warm_up.records + emitted.records,
         refused: counts.rejected + counts.dropped,
         driver: counts.driver,
+        ..used.row(settled, &emitted)
     })
 }
 
-fn open(options: &ChildOptions) -> Result<Subject, String> {
-    let opened = options.peer.open(&Settings {
-        endpoint: Some(options.endpoint.clone()),
-        resource: span::resource(),
-        timings: None,
-        workers: 1,
+/// Opens the peer of the options.
+///
+/// # Errors
+///
+/// With a text that begins with [`CANNOT_OPEN`].
+pub(super) fn open(options: &ChildOptions) -> Result<Subject, String> {
+    let settings = Settings {
         outstanding: options.outstanding,
-    });
-    opened.map_err(|error| format!("{CANNOT_OPEN}{error}"))
+        signal: options.signal,
+        shape: options.shape,
+        ..Settings::new(Some(options.endpoint.clone()), span::resource())
+    };
+    subject::open(options.peer, &settings).map_err(|error| format!("{CANNOT_OPEN}{error}"))
 }
 
-fn plan(options: &ChildOptions, spans: u64, rate: Option<u64>) -> Plan {
-    let (threads, outstanding) = (options.threads, Some(options.outstanding));
-    Plan { spans, threads, rate, outstanding, keep_ids: false }
+/// Several batches are outstanding, so that a peer with large ones is not starved. A collection of
+/// metrics is over when it was exported.
+fn outstanding(options: &ChildOptions) -> Option<u64> {
+    if options.outstanding == 0 || options.signal == Signal::Metrics {
+        return None;
+    }
+    let batch = match options.signal {
+        Signal::Traces => options.peer.batch(ready::span_bytes(options.shape)),
+        Signal::Logs | Signal::Metrics => None,
+    };
+    Some(options.outstanding.max(4 * batch.unwrap_or(0) as u64))
 }
 
-fn flush(subject: &Subject) -> Result<(), String> {
-    subject.peer.flush(&subject.provider, PATIENCE)
+/// What was used by a moment, or between two.
+struct Used {
+    clock: Instant,
+    elapsed: Duration,
+    process: Duration,
+    machine: Duration,
+    sink: Duration,
+}
+
+impl Used {
+    fn so_far(sink: Option<u32>) -> Self {
+        Self {
+            clock: Instant::now(),
+            elapsed: Duration::ZERO,
+            process: measure::process_cpu(),
+            machine: measure::machine_busy(),
+            sink: sink.map_or(Duration::ZERO, measure::cpu_of),
+        }
+    }
+
+    /// From `before` until now, without what the producers set aside.
+    fn since(&self, before: &Self, emitted: &Emitted) -> Self {
+        let aside = emitted.aside;
+        let without =
+            |now: Duration, then: Duration, aside| now.saturating_sub(then).saturating_sub(aside);
+        Self {
+            clock: self.clock,
+            elapsed: (self.clock - before.clock).saturating_sub(aside.elapsed),
+            process: without(self.process, before.process, aside.cpu),
+            machine: without(self.machine, before.machine, aside.cpu),
+            sink: without(self.sink, before.sink, Duration::ZERO),
+        }
+    }
+
+    /// The figures of `settled` records; counts are left to the caller.
+    fn row(&self, settled: u64, emitted: &Emitted) -> Row {
+        let records = emitted.records.max(1) as f64;
+        let per_million = |time: Duration| time.as_secs_f64() * 1e6 / records;
+        let app = emitted.app_cpu.saturating_sub(emitted.aside.cpu);
+        Row {
+            delivered_per_s: settled as f64 / self.elapsed.as_secs_f64(),
+            cpu_s_per_million: per_million(self.process),
+            machine_s_per_million: per_million(self.machine.saturating_sub(self.sink)),
+            sink_s_per_million: per_million(self.sink),
+            rss_mb: measure::peak_rss_mb(),
+            app_ns_per_span: app.as_secs_f64() * 1e9 / records,
+            ..Row::default()
+        }
+    }
 }
 
 impl Row {
@@ -123,6 +208,8 @@ impl Row {
         json!({
             "delivered_per_s": self.delivered_per_s,
             "cpu_s_per_million": self.cpu_s_per_million,
+            "machine_s_per_million": self.machine_s_per_million,
+            "sink_s_per_million": self.sink_s_per_million,
             "rss_mb": self.rss_mb,
             "app_ns_per_span": self.app_ns_per_span,
             "emitted": self.emitted,
@@ -142,6 +229,8 @@ impl Row {
         Ok(Self {
             delivered_per_s: number(&value, "delivered_per_s")?,
             cpu_s_per_million: number(&value, "cpu_s_per_million")?,
+            machine_s_per_million: number(&value, "machine_s_per_million")?,
+            sink_s_per_million: number(&value, "sink_s_per_million")?,
             rss_mb: number(&value, "rss_mb")?,
             app_ns_per_span: number(&value, "app_ns_per_span")?,
             emitted: number(&value, "emitted")? as u64,
@@ -156,7 +245,7 @@ impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:>9.0} spans/s  {:>6} CPU s per 1M  {:>6.1} MB  {:>5.0} ns/span",
+            "{:>9.0}/s  {:>6} CPU s per 1M  {:>6.1} MB  {:>5.0} ns each",
             self.delivered_per_s,
             report::rounded(self.cpu_s_per_million, 1000.0),
             self.rss_mb,
@@ -169,4 +258,4 @@ impl fmt::Display for Row {
 /// work.
 pub(super) const CANNOT_OPEN: &str = "cannot start: ";
 /// How long flush and shutdown may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);

@@ -12,8 +12,23 @@ use std::{
 ///
 /// When it cannot be started or fails; the text is what it wrote to stderr.
 pub(super) fn output(program: &Path, arguments: &[String]) -> Result<String, String> {
+    output_with(program, arguments, None)
+}
+
+/// As [`output`], with a variable in its environment; what a child that succeeds writes to stderr
+/// is passed on.
+///
+/// # Errors
+///
+/// As [`output`].
+pub(super) fn output_with(
+    program: &Path,
+    arguments: &[String],
+    environment: Option<(&str, &str)>,
+) -> Result<String, String> {
     let output = Command::new(program)
         .args(arguments)
+        .envs(environment)
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
@@ -22,6 +37,7 @@ pub(super) fn output(program: &Path, arguments: &[String]) -> Result<String, Str
         let text = text.trim().trim_start_matches("spanwire: ");
         return Err(if text.is_empty() { output.status.to_string() } else { text.to_owned() });
     }
+    eprint!("{text}");
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

@@ -1,80 +1,104 @@
 //! `spanwire compare export`: starts the sink and the rows, in random order, and gathers what they
 //! measured.
 
-use std::{
-    fmt,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::{
     Allocator,
     child::{CANNOT_OPEN, Row},
+    children,
+    flood::Flooded,
+    goals::{self, Goal},
     program,
     table::{self, Line},
     versions,
 };
 use crate::{
     measure,
+    shape::{Shape, Signal},
     sink::SinkProcess,
-    subject::{Kind, NEEDS_RIVALS},
+    subject::{Class, Kind, NEEDS_RIVALS},
 };
 
 /// The options of `spanwire compare export`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Spans of each run in the closed loop
+    /// Records (spans, log records, data points) of each run in the closed loop
     #[arg(long, default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub spans: u64,
-    /// Runs of each row
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Rounds; each runs every row once, in random order
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     pub runs: u16,
+    /// What is exported
+    #[arg(long, value_enum, default_value_t)]
+    pub signal: Signal,
+    /// How large a record is: no attributes, 10 and an event, 40, or those of the specification
+    #[arg(long, value_enum, default_value_t)]
+    pub shape: Shape,
     /// Producer threads
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: u16,
-    /// A producer pauses while more spans than this are outstanding, and goes on at half of it
+    /// A producer pauses while more records than this are outstanding, and goes on at half of it
     #[arg(
         long,
         default_value_t = OUTSTANDING_DEFAULT,
-        value_name = "SPANS",
+        value_name = "RECORDS",
         value_parser = clap::value_parser!(u64).range(64..)
     )]
     pub outstanding: u64,
-    /// Spans a second of the rows at a fixed rate; 0 leaves them out
-    #[arg(long, default_value_t = 100_000)]
-    pub rate: u64,
+    /// Records a second of the rows at fixed rates; 0 leaves them out
+    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
+    pub rate: Vec<u64>,
     /// The allocator of all rows
     #[arg(long, value_enum, default_value_t)]
     pub allocator: Allocator,
     /// Only these peers
     #[arg(long, value_delimiter = ',', default_values_t = Kind::ALL)]
     pub peers: Vec<Kind>,
+    /// Instead of the rows: two producers that never pause for so many seconds, at default settings
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub flood: Option<u64>,
     /// End with one JSON object on the last line of stdout
     #[arg(long)]
     pub json: bool,
 }
 
-/// How the producers are paced.
+/// How the producers are paced, and what they call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// As fast as the limit of outstanding spans allows.
+    /// As fast as the limit of outstanding records allows.
     Closed,
-    /// At the rate of the options.
-    Fixed,
+    /// So many a second.
+    Fixed(u64),
+    /// Exporters called with ready batches.
+    Alone,
+    /// What the sink can take.
+    Ceiling,
+}
+
+/// The lines of one mode, in the order of the peers.
+#[derive(Clone, Debug)]
+pub struct Section {
+    /// How they were measured.
+    pub mode: Mode,
+    /// Who was.
+    pub lines: Vec<Line>,
 }
 
 /// Everything that was measured.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     options: Options,
-    /// The closed loop, in the order of the peers.
-    pub rows: Vec<Line>,
-    /// The fixed rate, in the order of the peers; empty when it is left out.
-    pub fixed_rate: Vec<Line>,
+    /// One for each mode that has lines.
+    pub sections: Vec<Section>,
+    /// The floods, instead.
+    pub floods: Vec<Flooded>,
     /// Peers that could not run, each with its reason.
     pub skipped: Vec<(Kind, String)>,
+    /// Load averages before and after.
+    pub load: [f64; 2],
 }
 
 /// Runs the whole comparison. Each run says a line on stderr.
@@ -84,22 +108,22 @@ pub struct Comparison {
 /// When the rivals are not compiled in, the sink or a row fails; the text tells. A driver that this
 /// machine does not have is no failure: its peer is skipped.
 pub fn run(options: &Options) -> Result<Comparison, String> {
-    if options.peers.contains(&Kind::OtlpHttp) && cfg!(not(feature = "rivals")) {
+    if cfg!(not(feature = "rivals")) && options.peers.iter().any(|peer| peer.needs_rivals()) {
         return Err(NEEDS_RIVALS.to_owned());
     }
     let program = program::on(options.allocator)?;
-    let mut bench = Bench { options, program: &program, sink: SinkProcess::start(None)? };
     let mut comparison = Comparison::new(options);
-    bench.leave_out_what_cannot_run(&mut comparison)?;
-    for round in 0..options.runs {
-        let mut cells = comparison.cells();
-        fastrand::shuffle(&mut cells);
-        for (mode, peer) in cells {
-            let (row, lost) = bench.cell(mode, peer, options.spans_of(mode))?;
-            eprintln!("run {} of {}  {mode:<12} {peer:<15} {row}", round + 1, options.runs);
-            comparison.add(mode, peer, row, lost);
+    match options.flood {
+        None => {
+            let sink = SinkProcess::start(None)?;
+            Bench { options, program: &program, sink }.rounds(&mut comparison)?;
+        }
+        Some(seconds) => {
+            let sink = SinkProcess::start_counting()?;
+            Bench { options, program: &program, sink }.floods(seconds, &mut comparison)?;
         }
     }
+    comparison.load[1] = measure::load_average();
     Ok(comparison)
 }
 
@@ -110,11 +134,30 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// A short run of each peer. A ring that cannot even start is one that this machine does not
-    /// have.
+    fn rounds(&mut self, comparison: &mut Comparison) -> Result<(), String> {
+        self.leave_out_what_cannot_run(comparison)?;
+        for round in 0..self.options.runs {
+            let mut cells = comparison.cells();
+            fastrand::shuffle(&mut cells);
+            for (mode, peer) in cells {
+                let (row, lost) = self.cell(mode, peer, self.options.spans_of(mode))?;
+                let text = row.to_string();
+                children::report(round, self.options.runs, mode, peer, &text);
+                comparison.add(mode, peer, row, lost);
+            }
+        }
+        Ok(())
+    }
+
+    /// A short run of each peer, which is the machine's warm-up as well and does not count. A ring
+    /// that cannot even start is one that this machine does not have.
     fn leave_out_what_cannot_run(&mut self, comparison: &mut Comparison) -> Result<(), String> {
         for &peer in &self.options.peers {
-            match self.cell(Mode::Closed, peer, TRIAL_SPANS) {
+            if let Some(reason) = peer.lacks(self.options.signal, self.options.shape) {
+                comparison.skipped.push((peer, reason.to_owned()));
+                continue;
+            }
+            match self.cell(Mode::Closed, peer, TRIAL_RECORDS) {
                 Ok(_) => comparison.include(peer),
                 Err(error) if peer == Kind::SpanwireUring && error.contains(CANNOT_OPEN) => {
                     comparison.skipped.push((peer, error));
@@ -125,180 +168,252 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// One run: the row, and its spans without a fate.
-    fn cell(&mut self, mode: Mode, peer: Kind, spans: u64) -> Result<(Row, i64), String> {
+    /// One run: the row, and its records without a fate.
+    fn cell(&mut self, mode: Mode, peer: Kind, records: u64) -> Result<(Row, i64), String> {
         self.sink.mark()?;
-        let row = self.child(mode, peer, spans)?;
-        let known = self.sink.mark()?.unique + row.refused;
+        let row = Row::from_json(&self.child(peer, &self.arguments(mode, records))?)?;
+        let known = self.sink.mark()?.of(self.options.signal).unique + row.refused;
         let lost = row.emitted.wrapping_sub(known).cast_signed();
         Ok((row, lost))
     }
 
-    fn child(&self, mode: Mode, peer: Kind, spans: u64) -> Result<Row, String> {
-        let mut command = Command::new(self.program);
-        command.arg("compare-child").args(["--peer", peer.name()]);
-        command.args(["--endpoint", self.sink.endpoint()]);
-        command.args(["--spans", &spans.to_string()]);
-        command.args(["--warm-up", &(spans / WARM_UP_PART).to_string()]);
-        command.args(["--threads", &self.options.threads.to_string()]);
-        command.args(["--outstanding", &self.options.outstanding.to_string()]);
-        if mode == Mode::Fixed {
-            command.args(["--rate", &self.options.rate.to_string()]);
+    fn floods(&mut self, seconds: u64, comparison: &mut Comparison) -> Result<(), String> {
+        let able = |peer: &&Kind| FLOODED.contains(peer);
+        for &peer in self.options.peers.iter().filter(able) {
+            self.sink.mark()?;
+            let threads = self.options.threads.max(FLOOD_THREADS).to_string();
+            let seconds = seconds.to_string();
+            let arguments = ["--spans", "0", "--flood", &seconds, "--threads", &threads];
+            let line = self.child(peer, &arguments.map(str::to_owned));
+            let line = match line {
+                Err(error) if peer == Kind::SpanwireUring && error.contains(CANNOT_OPEN) => {
+                    comparison.skipped.push((peer, error));
+                    continue;
+                }
+                line => line?,
+            };
+            let received = self.sink.mark()?.of(self.options.signal).records;
+            let flooded = Flooded { received, ..Flooded::from_json(&line)? };
+            eprintln!("{flooded}");
+            comparison.floods.push(flooded);
         }
-        if let Some(io) = peer.io() {
-            command.env("SPANWIRE_IO", io);
+        Ok(())
+    }
+
+    fn arguments(&self, mode: Mode, records: u64) -> Vec<String> {
+        let mut arguments = vec![
+            ("--spans", records),
+            ("--warm-up", records / WARM_UP_PART),
+            ("--threads", self.options.threads_of(mode)),
+            ("--outstanding", self.options.outstanding),
+        ];
+        if let Mode::Fixed(rate) = mode {
+            arguments.push(("--rate", rate));
         }
-        let output = command
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .output()
-            .map_err(|error| format!("cannot start {}: {error}", self.program.display()))?;
-        if !output.status.success() {
-            let error = String::from_utf8_lossy(&output.stderr);
-            return Err(format!(
-                "{peer} failed: {}",
-                error.trim().trim_start_matches("spanwire: ")
-            ));
-        }
-        eprint!("{}", String::from_utf8_lossy(&output.stderr));
-        let output = String::from_utf8_lossy(&output.stdout);
-        Row::from_json(output.lines().last().unwrap_or_default())
+        arguments.into_iter().flat_map(|(name, value)| [name.into(), value.to_string()]).collect()
+    }
+
+    /// What the child wrote on its last line.
+    fn child(&self, peer: Kind, arguments: &[String]) -> Result<String, String> {
+        let signal = self.options.signal.name();
+        let (shape, sink) = (self.options.shape.name(), self.sink.id().to_string());
+        let same = [
+            "compare-child",
+            "--peer",
+            peer.name(),
+            "--signal",
+            signal,
+            "--shape",
+            shape,
+            "--endpoint",
+            self.sink.endpoint(),
+            "--sink",
+            &sink,
+        ];
+        let arguments = [&same.map(str::to_owned)[..], arguments].concat();
+        let environment = peer.io().map(|io| ("SPANWIRE_IO", io));
+        let output = children::output_with(self.program, &arguments, environment)
+            .map_err(|error| format!("{peer} failed: {error}"))?;
+        Ok(output.lines().last().unwrap_or_default().to_owned())
     }
 }
 
 impl Options {
-    /// A fixed rate needs no more than two seconds.
+    /// A fixed rate is held for a second.
     fn spans_of(&self, mode: Mode) -> u64 {
         match mode {
-            Mode::Closed => self.spans,
-            Mode::Fixed => self.spans.min(2 * self.rate),
+            Mode::Fixed(rate) => self.spans.min(rate),
+            Mode::Closed | Mode::Alone | Mode::Ceiling => self.spans,
         }
+    }
+
+    /// A collection is one thread's work; so is a call with a ready batch.
+    fn threads_of(&self, mode: Mode) -> u64 {
+        match (self.signal, mode) {
+            (Signal::Metrics, _) | (_, Mode::Alone) => 1,
+            (_, Mode::Ceiling) => CEILING_CONNECTIONS,
+            _ => self.threads.into(),
+        }
+    }
+
+    /// The rates, fastest last; points come by the collection and have none.
+    fn rates(&self) -> Vec<u64> {
+        let mut rates: Vec<_> = self.rate.iter().copied().filter(|rate| *rate > 0).collect();
+        rates.sort_unstable();
+        rates.dedup();
+        if self.signal == Signal::Metrics { Vec::new() } else { rates }
     }
 }
 
 impl Comparison {
     fn new(options: &Options) -> Self {
-        let options = options.clone();
-        Self { options, rows: Vec::new(), fixed_rate: Vec::new(), skipped: Vec::new() }
+        Self {
+            options: options.clone(),
+            sections: Vec::new(),
+            floods: Vec::new(),
+            skipped: Vec::new(),
+            load: [measure::load_average(); 2],
+        }
+    }
+
+    /// How it was asked for.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The lines of one mode.
+    pub fn lines_of(&self, mode: Mode) -> &[Line] {
+        let section = self.sections.iter().find(|section| section.mode == mode);
+        section.map_or(&[], |section| &section.lines)
     }
 
     fn include(&mut self, peer: Kind) {
-        let line = Line { peer, runs: Vec::new(), lost: 0 };
-        if self.options.rate > 0 {
-            self.fixed_rate.push(line.clone());
+        for mode in self.modes_of(peer) {
+            let line = Line { peer, runs: Vec::new(), lost: 0 };
+            match self.sections.iter_mut().find(|section| section.mode == mode) {
+                Some(section) => section.lines.push(line),
+                None => self.sections.push(Section { mode, lines: vec![line] }),
+            }
         }
-        self.rows.push(line);
+    }
+
+    fn modes_of(&self, peer: Kind) -> Vec<Mode> {
+        match peer.class() {
+            Class::Alone => vec![Mode::Alone],
+            Class::Bytes => vec![Mode::Ceiling],
+            _ if peer.is_paced() => {
+                let fixed = self.options.rates().into_iter().map(Mode::Fixed);
+                std::iter::once(Mode::Closed).chain(fixed).collect()
+            }
+            _ => vec![Mode::Closed],
+        }
     }
 
     /// What one round runs.
     fn cells(&self) -> Vec<(Mode, Kind)> {
-        let closed = self.rows.iter().map(|line| (Mode::Closed, line.peer));
-        closed.chain(self.fixed_rate.iter().map(|line| (Mode::Fixed, line.peer))).collect()
+        let of = |section: &Section| {
+            let mode = section.mode;
+            section.lines.iter().map(move |line| (mode, line.peer)).collect::<Vec<_>>()
+        };
+        self.sections.iter().flat_map(of).collect()
     }
 
     fn add(&mut self, mode: Mode, peer: Kind, row: Row, lost: i64) {
-        let lines = match mode {
-            Mode::Closed => &mut self.rows,
-            Mode::Fixed => &mut self.fixed_rate,
-        };
-        for line in lines.iter_mut().filter(|line| line.peer == peer) {
+        let sections = self.sections.iter_mut().filter(|section| section.mode == mode);
+        let lines = sections.flat_map(|section| &mut section.lines);
+        for line in lines.filter(|line| line.peer == peer) {
             line.lost += lost;
             line.runs.push(row.clone());
         }
     }
 
-    /// The sum of what was lost, without regard to sign.
+    /// The sum of what was lost, without regard to sign. What rivals drop in a flood is not ours to
+    /// answer for.
     pub fn lost(&self) -> u64 {
-        self.rows.iter().chain(&self.fixed_rate).map(|line| line.lost.unsigned_abs()).sum()
+        let lines = self.sections.iter().flat_map(|section| &section.lines);
+        let floods = self.floods.iter().filter(|flooded| flooded.peer.io().is_some());
+        let lost = lines.map(|line| line.lost).chain(floods.map(Flooded::lost));
+        lost.map(i64::unsigned_abs).sum()
+    }
+
+    /// What spanwire wants to be.
+    pub fn goals(&self) -> Vec<Goal> {
+        [goals::of(self), goals::of_flood(&self.floods)].concat()
     }
 
     /// The object for tools. Its keys are stable.
     pub fn to_json(&self) -> Value {
-        let lines = |lines: &[Line]| lines.iter().map(Line::to_json).collect::<Vec<_>>();
-        let skipped = self.skipped.iter();
+        let options = &self.options;
+        let lines = |mode| self.lines_of(mode).iter().map(Line::to_json).collect::<Vec<_>>();
+        let rates = options.rates();
+        let fixed = |rate: &u64| {
+            let of = self.lines_of(Mode::Fixed(*rate));
+            json!({
+                "spans_per_s": rate,
+                "rows": lines(Mode::Fixed(*rate)),
+                "ratios": table::ratios(of),
+                "intervals": table::intervals(of),
+            })
+        };
+        let closed = self.lines_of(Mode::Closed);
+        let alone = self.lines_of(Mode::Alone);
         json!({
             "subject": "export",
-            "rows": lines(&self.rows),
-            "ratios": table::ratios(&self.rows),
-            "fixed_rate": {
-                "spans_per_s": self.options.rate,
-                "rows": lines(&self.fixed_rate),
-                "ratios": table::ratios(&self.fixed_rate),
+            "signal": options.signal.name(),
+            "shape": options.shape.name(),
+            "rows": lines(Mode::Closed),
+            "ratios": table::ratios(closed),
+            "intervals": table::intervals(closed),
+            "fixed_rate": rates.last().map(fixed),
+            "fixed_rates": rates.iter().map(fixed).collect::<Vec<_>>(),
+            "alone": {
+                "rows": lines(Mode::Alone),
+                "ratios": table::ratios(alone),
+                "intervals": table::intervals(alone),
             },
-            "skipped": skipped
+            "sink_ceiling": lines(Mode::Ceiling).first(),
+            "flood": self.floods.iter().map(Flooded::to_json).collect::<Vec<_>>(),
+            "goals": self.goals().iter().map(Goal::to_json).collect::<Vec<_>>(),
+            "skipped": self
+                .skipped
+                .iter()
                 .map(|(peer, reason)| json!({ "peer": peer.name(), "reason": reason }))
                 .collect::<Vec<_>>(),
             "machine": measure::machine(),
+            "load_average": self.load,
             "versions": versions::of(&VERSIONS_OF),
-            "allocator": self.options.allocator.to_string(),
-            "spans": self.options.spans,
-            "threads": self.options.threads,
-            "outstanding": self.options.outstanding,
+            "features": versions::FEATURES,
+            "allocator": options.allocator.to_string(),
+            "spans": options.spans,
+            "runs": options.runs,
+            "threads": options.threads,
+            "outstanding": options.outstanding,
         })
     }
 }
 
-impl fmt::Display for Comparison {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Options { spans, runs, threads, outstanding, rate, allocator, .. } = &self.options;
-        writeln!(f, "{}", measure::machine())?;
-        writeln!(f, "{}, {allocator}", versions::of(&VERSIONS_OF))?;
-        writeln!(f, "{runs} runs, {threads} producers; median (least..greatest)")?;
-        writeln!(f, "\nclosed loop: {spans} spans, at most {outstanding} outstanding")?;
-        write_lines(f, &self.rows)?;
-        if *rate > 0 {
-            writeln!(f, "\nfixed rate: {rate} spans/s")?;
-            write_lines(f, &self.fixed_rate)?;
-        }
-        for (peer, reason) in &self.skipped {
-            writeln!(f, "skipped {peer}: {reason}")?;
-        }
-        write!(
-            f,
-            "\nthe sink's CPU time is not counted; noop drops every span: the floor of app ns/span"
-        )
-    }
-}
-
-fn write_lines(f: &mut fmt::Formatter<'_>, lines: &[Line]) -> fmt::Result {
-    writeln!(f, "{}", table::heading())?;
-    for line in lines {
-        writeln!(f, "{}", line.text())?;
-    }
-    let ratios = table::ratios(lines);
-    for (peer, ratios) in ratios.as_object().into_iter().flatten() {
-        let each = ratios.as_object().into_iter().flatten();
-        let each: Vec<_> = each.map(|(name, ratio)| format!("{name} {ratio}")).collect();
-        writeln!(f, "{peer}: {}", each.join(", "))?;
-    }
-    Ok(())
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Closed => "closed loop",
-            Self::Fixed => "fixed rate",
-        })
-    }
-}
-
-impl fmt::Display for Allocator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Glibc => "glibc",
-            Self::Mimalloc => "mimalloc",
-        })
-    }
-}
-
-pub(super) const VERSIONS_OF: [&str; 4] =
-    ["spanwire", "opentelemetry_sdk", "opentelemetry-otlp", "reqwest"];
+pub(super) const VERSIONS_OF: [&str; 10] = [
+    "spanwire",
+    "opentelemetry_sdk",
+    "opentelemetry-otlp",
+    "reqwest",
+    "hyper",
+    "tokio",
+    "tracing-opentelemetry",
+    "fastrace",
+    "fastrace-opentelemetry",
+    "emit_otlp",
+];
 /// Several batches of every peer fit into half of it. Spanwire's batch is about 1000 spans: at 2048 it
 /// runs dry and waits for its age limit. opentelemetry-otlp is at its best at 2048, where its spans
 /// stay in the cache: about a quarter less CPU than here, which `--outstanding 2048` shows.
 const OUTSTANDING_DEFAULT: u64 = 8192;
 /// Enough for every peer to connect and send.
-const TRIAL_SPANS: u64 = 1_000;
+const TRIAL_RECORDS: u64 = 1_000;
 /// The warm-up is a tenth of the measured part.
 const WARM_UP_PART: u64 = 10;
+/// Enough to keep the sink busy: it has a thread for each.
+const CEILING_CONNECTIONS: u64 = 2;
+/// Who is flooded: who takes part with default settings and keeps counts.
+const FLOODED: [Kind; 3] = [Kind::SpanwireUring, Kind::SpanwireEpoll, Kind::OtlpHttp];
+const FLOOD_THREADS: u16 = 2;

@@ -6,19 +6,22 @@
 //!    └──────▶ `spanwire compare-child --peer X` again and again, in random order, one at a time
 //! ```
 //!
-//! What is the same for all: the span ([`crate::span`]), the producers ([`crate::drive`]), the
+//! What is the same for all: the record ([`crate::span`], [`crate::log`], [`crate::metric`]), the producers ([`crate::drive`]), the
 //! sink, the allocator, the warm-up, and the limit of outstanding spans, at which a producer pauses
 //! so that nobody needs to drop. What is measured and how is said in [`child`].
 
 use serde_json::Value;
 
 pub use child::{ChildOptions, Row, run as run_child};
-pub use export::{Comparison, Mode, Options, run};
+pub use export::{Comparison, Mode, Options, Section, run};
 
 pub mod child;
 mod children;
 pub mod encode;
 mod export;
+pub mod flood;
+pub mod goals;
+pub mod interval;
 pub mod lines;
 pub mod pipe;
 mod program;
@@ -26,6 +29,7 @@ pub mod rows;
 pub mod runtime;
 pub mod samples;
 pub mod table;
+mod text;
 mod versions;
 
 /// What can be compared.

@@ -11,6 +11,11 @@ fn locked(name: &str) -> Option<&'static str> {
     package.split('"').next()
 }
 
+/// How the exporters were built: what a reader needs in order to build the same.
+pub(super) const FEATURES: &str = "features: spanwire default; opentelemetry-otlp http-proto, \
+    reqwest-blocking-client, no compression, no internal logs; hyper by opentelemetry-http; fastrace \
+    enable; emit_otlp without TLS and gzip; release profile without LTO";
+
 const LOCK_FILE: &str = include_str!("../../../Cargo.lock");
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! `spanwire demo`: a real HTTP service, driven by real requests, whose spans travel through
-//! spanwire to a real collector.
+//! `spanwire demo`: a real HTTP service, driven by real requests, whose traces, logs and metrics
+//! travel through spanwire to a real collector.
 //!
 //! ```text
 //! this thread       clients  ──HTTP──▶  service        one request: 4.4 spans on average
-//!                      └── spans ──┐       └── spans ──┐
-//! exporter's thread                └──▶ spanwire ◀─────┘
+//!                      └── spans ──┐       └── spans, log records, points ──┐
+//! exporter's thread                └──▶ spanwire ◀──────────────────────────┘
 //! collector's thread                       └──OTLP/HTTP──▶ collector (decodes with prost)
 //! ```
 //!
@@ -21,14 +21,19 @@ use opentelemetry_sdk::Resource;
 use crate::{
     collector::Collector,
     measure,
-    report::Summary,
-    subject::{self, Settings, Subject},
+    report::{SignalSummary, Summary},
+    shape::Signal,
+    subject::{self, Peer as _, Settings, Telemetry},
+    tally::Received,
     timed::Timings,
 };
 
 mod client;
 mod progress;
 mod service;
+mod shop;
+
+use shop::Shop;
 
 /// The options of `spanwire demo`.
 #[derive(Clone, Debug, clap::Args)]
@@ -57,39 +62,68 @@ pub struct Options {
 /// When the exporter, the service or the collector cannot be started, or the service fails; the
 /// text tells.
 pub fn run(options: &Options) -> Result<Summary, String> {
-    let collector = if endpoint_is_set() { None } else { Some(Collector::start()?) };
+    let elsewhere = signals_with_an_endpoint();
+    let collector = if elsewhere.is_empty() { Some(Collector::start()?) } else { None };
+    let signals = if elsewhere.is_empty() { Signal::ALL.to_vec() } else { elsewhere };
     let timings = Timings::default();
-    let subject = subject::open_spanwire(&Settings {
-        endpoint: collector.as_ref().map(Collector::endpoint),
-        resource: Resource::builder().with_service_name("spanwire-demo").build(),
+    let resource = Resource::builder().with_service_name("spanwire-demo").build();
+    let settings = Settings {
         timings: Some(timings.clone()),
         workers: options.workers.into(),
-        outstanding: 0,
-    })?;
-    let (mut summary, patience) = measured(&subject, options, collector.as_ref(), &timings)?;
-    subject.shutdown(patience);
-    summary.counts = subject.peer.counts();
-    summary.decoded = collector.map(|collector| collector.finish().unique);
+        ..Settings::new(collector.as_ref().map(Collector::endpoint), resource)
+    };
+    let telemetry = Telemetry::open(&settings, &signals, COLLECT_EVERY)?;
+    let (mut summary, patience) = measured(&telemetry, options, collector.as_ref(), &timings)?;
+    subject::patience_after(telemetry.shutdown(patience), patience);
+    let received = collector.map(Collector::finish);
+    summary.counts = telemetry.counts_of(Signal::Traces);
+    summary.decoded = received.map(|received| received.traces.unique);
+    summary.signals = signals
+        .into_iter()
+        .map(|signal| of_signal(signal, &telemetry, summary.emitted, received.as_ref()))
+        .collect();
     Ok(summary)
 }
 
-/// The OpenTelemetry specification treats an empty variable as unset.
-fn endpoint_is_set() -> bool {
-    ENDPOINT_VARIABLES.iter().any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()))
+/// The counts at both ends, after everything has ended.
+fn of_signal(
+    signal: Signal,
+    telemetry: &Telemetry,
+    spans: u64,
+    received: Option<&Received>,
+) -> SignalSummary {
+    let (emitted, decoded) = match signal {
+        Signal::Traces => (spans, received.map(|received| received.traces.unique)),
+        Signal::Logs => (telemetry.log_records(), received.map(|received| received.logs.records)),
+        Signal::Metrics => (telemetry.points(), received.map(|received| received.metrics.records)),
+    };
+    SignalSummary { signal, emitted, counts: telemetry.counts_of(signal), decoded }
+}
+
+/// Those that the environment has an endpoint for. The OpenTelemetry specification treats an empty
+/// variable as unset.
+fn signals_with_an_endpoint() -> Vec<Signal> {
+    let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let all = is_set("OTEL_EXPORTER_OTLP_ENDPOINT");
+    let own = |signal: &Signal| {
+        let name = signal.name().to_uppercase();
+        all || is_set(&format!("OTEL_EXPORTER_OTLP_{name}_ENDPOINT"))
+    };
+    Signal::ALL.into_iter().filter(own).collect()
 }
 
 /// The figures, and how long the end may take.
 fn measured(
-    subject: &Subject,
+    telemetry: &Telemetry,
     options: &Options,
     collector: Option<&Collector>,
     timings: &Timings,
 ) -> Result<(Summary, Duration), String> {
     let served = Arc::new(AtomicU64::new(0));
     let (start, cpu) = (Instant::now(), measure::process_cpu());
-    let watched = progress::Watched { served: &served, options, subject, collector, timings };
-    progress::during(&watched, || drive(subject, options, Arc::clone(&served)))?;
-    let patience = subject.flush(PATIENCE);
+    let watched = progress::Watched { served: &served, options, telemetry, collector, timings };
+    progress::during(&watched, || drive(telemetry, options, Arc::clone(&served)))?;
+    let patience = subject::patience_after(telemetry.flush(PATIENCE), PATIENCE);
     let summary = Summary {
         // What the timed processor saw end: the program's count, before any exporter's.
         emitted: timings.count(),
@@ -103,14 +137,16 @@ fn measured(
 }
 
 /// Starts the service, sends all requests, stops the service.
-fn drive(subject: &Subject, options: &Options, served: Arc<AtomicU64>) -> Result<(), String> {
-    let service = service::Service::start(&subject.provider)?;
-    let answered = client::drive(&subject.provider, service.address(), options, served);
+fn drive(telemetry: &Telemetry, options: &Options, served: Arc<AtomicU64>) -> Result<(), String> {
+    let traces = telemetry.traces();
+    let shop = Shop::new(&traces, &telemetry.logs(), &telemetry.metrics());
+    let service = service::Service::start(shop)?;
+    let answered = client::drive(&traces, service.address(), options, served);
     service.stop();
     answered
 }
 
-const ENDPOINT_VARIABLES: [&str; 2] =
-    ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+/// Often enough that a short demonstration has several collections.
+const COLLECT_EVERY: Duration = Duration::from_millis(200);
 /// How long flush and shutdown may take.
 const PATIENCE: Duration = Duration::from_secs(10);

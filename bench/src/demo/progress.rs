@@ -12,13 +12,13 @@ use std::{
 };
 
 use super::Options;
-use crate::{collector::Collector, subject::Subject, timed::Timings};
+use crate::{collector::Collector, shape::Signal, subject::Telemetry, timed::Timings};
 
 /// Where the progress line takes its figures from.
 pub(super) struct Watched<'a> {
     pub(super) served: &'a AtomicU64,
     pub(super) options: &'a Options,
-    pub(super) subject: &'a Subject,
+    pub(super) telemetry: &'a Telemetry,
     pub(super) collector: Option<&'a Collector>,
     pub(super) timings: &'a Timings,
 }
@@ -55,8 +55,10 @@ fn tell(watched: &Watched<'_>, ended: &Receiver<()>) {
 
 impl Watched<'_> {
     fn line(&self, elapsed: Duration) -> String {
-        let counts = self.subject.peer.counts();
-        let decoded = self.collector.map_or(String::new(), |c| format!(", decoded {}", c.spans()));
+        let counts = self.telemetry.counts_of(Signal::Traces);
+        let decoded = self
+            .collector
+            .map_or(String::new(), |c| format!(", decoded {}", c.records(Signal::Traces)));
         format!(
             "{:5.1} s  {}: requests {} of {}, spans {}, delivered {}{decoded}, dropped {}",
             elapsed.as_secs_f64(),

@@ -1,7 +1,7 @@
 //! The service that the demo observes: a small shop on axum, instrumented by hand through the
 //! OpenTelemetry API, the way an application would do it.
 
-use std::{net::SocketAddr, thread};
+use std::{net::SocketAddr, sync::Arc, thread, time::Instant};
 
 use axum::{
     Extension, Router,
@@ -13,14 +13,14 @@ use axum::{
 };
 use opentelemetry::{
     Context, KeyValue,
+    logs::Severity,
     propagation::{Extractor, TextMapPropagator as _},
-    trace::{SpanKind, Status, TraceContextExt as _, Tracer as _, TracerProvider as _},
+    trace::{SpanKind, Status, TraceContextExt as _, Tracer as _},
 };
-use opentelemetry_sdk::{
-    propagation::TraceContextPropagator,
-    trace::{SdkTracer, SdkTracerProvider},
-};
+use opentelemetry_sdk::{propagation::TraceContextPropagator, trace::SdkTracer};
 use tokio::{net::TcpListener, runtime, sync::oneshot};
+
+use super::shop::Shop;
 
 /// A running service with a thread of its own.
 pub(super) struct Service {
@@ -31,14 +31,14 @@ pub(super) struct Service {
 
 impl Service {
     /// Starts the service on a free port of the loopback.
-    pub(super) fn start(provider: &SdkTracerProvider) -> Result<Self, String> {
+    pub(super) fn start(shop: Shop) -> Result<Self, String> {
         let cannot = |error| format!("cannot start the demo's service: {error}");
         let listener = std::net::TcpListener::bind("127.0.0.1:0").map_err(cannot)?;
         listener.set_nonblocking(true).map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
         let runtime = runtime::Builder::new_current_thread().enable_io().build().map_err(cannot)?;
         let (stop, stopped) = oneshot::channel();
-        let app = router(provider.tracer("demo.shop"));
+        let app = router(Arc::new(shop));
         let serve = move || runtime.block_on(serve(listener, app, stopped));
         let thread = thread::Builder::new().name("service".into()).spawn(serve).map_err(cannot)?;
         Ok(Self { address, stop, thread })
@@ -65,18 +65,22 @@ async fn serve(listener: std::net::TcpListener, app: Router, stopped: oneshot::R
     }
 }
 
-fn router(tracer: SdkTracer) -> Router {
+fn router(shop: Arc<Shop>) -> Router {
     Router::new()
         .route("/products/{id}", get(product))
         .route("/search/{word}", get(search))
         .route("/cart/{id}", post(add_to_cart))
-        .layer(middleware::from_fn_with_state(tracer.clone(), traced))
-        .with_state(tracer)
+        .layer(middleware::from_fn_with_state(Arc::clone(&shop), observed))
+        .with_state(shop)
 }
 
-/// The server span around every request, a child of the caller's span.
-async fn traced(State(tracer): State<SdkTracer>, mut request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str);
+/// What every request leaves: a server span, a child of the caller's; a line in the access log; its
+/// duration.
+async fn observed(State(shop): State<Arc<Shop>>, mut request: Request, next: Next) -> Response {
+    let (start, method) = (Instant::now(), request.method().clone());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
+    let tracer = &shop.tracer;
     let caller = TraceContextPropagator::new().extract(&Headers(request.headers()));
     let builder = tracer
         .span_builder(format!("{} {route}", request.method()))
@@ -87,10 +91,13 @@ async fn traced(State(tracer): State<SdkTracer>, mut request: Request, next: Nex
             KeyValue::new("url.path", request.uri().path().to_owned()),
             KeyValue::new("url.scheme", "http"),
         ]);
-    let cx = caller.with_span(builder.start_with_context(&tracer, &caller));
+    let cx = caller.with_span(builder.start_with_context(tracer, &caller));
     request.extensions_mut().insert(cx.clone());
+    shop.active.add(1, &[]);
     let response = next.run(request).await;
+    shop.active.add(-1, &[]);
     let status = response.status();
+    shop.served(&cx, &method, route, status, start.elapsed());
     cx.span().set_attribute(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
     if status.is_server_error() {
         cx.span().set_status(Status::error(status.to_string()));
@@ -101,43 +108,46 @@ async fn traced(State(tracer): State<SdkTracer>, mut request: Request, next: Nex
 
 /// A cache in front of a database: every second product is cached.
 async fn product(
-    State(tracer): State<SdkTracer>,
+    State(shop): State<Arc<Shop>>,
     Extension(cx): Extension<Context>,
     Path(id): Path<u64>,
 ) -> Response {
-    if !cached(&tracer, &cx, id) {
-        query(&tracer, &cx, "SELECT name, price FROM products WHERE id = $1", 1).await;
+    if !cached(&shop.tracer, &cx, id) {
+        query(&shop.tracer, &cx, "SELECT name, price FROM products WHERE id = $1", 1).await;
     }
     if id.is_multiple_of(97) {
+        shop.log(&cx, Severity::Warn, format!("product {id} is not in the catalogue"));
         return (StatusCode::NOT_FOUND, "no such product").into_response();
     }
-    rendered(&tracer, &cx, format!("product {id}"))
+    rendered(&shop.tracer, &cx, format!("product {id}"))
 }
 
 /// A query whose index is broken now and then, to have errors in the data.
 async fn search(
-    State(tracer): State<SdkTracer>,
+    State(shop): State<Arc<Shop>>,
     Extension(cx): Extension<Context>,
     Path(word): Path<String>,
 ) -> Response {
     let broken = word.ends_with("99");
     let found = if broken { 0 } else { word.len() as i64 };
-    query(&tracer, &cx, "SELECT id FROM products WHERE words @@ $1", found).await;
+    query(&shop.tracer, &cx, "SELECT id FROM products WHERE words @@ $1", found).await;
     if broken {
         cx.span().record_error(&std::io::Error::other("the search index is being rebuilt"));
+        shop.log(&cx, Severity::Error, format!("search for {word}: the index is being rebuilt"));
         return (StatusCode::INTERNAL_SERVER_ERROR, "search is broken").into_response();
     }
-    rendered(&tracer, &cx, format!("{found} products for {word}"))
+    rendered(&shop.tracer, &cx, format!("{found} products for {word}"))
 }
 
 async fn add_to_cart(
-    State(tracer): State<SdkTracer>,
+    State(shop): State<Arc<Shop>>,
     Extension(cx): Extension<Context>,
     Path(id): Path<u64>,
 ) -> Response {
-    query(&tracer, &cx, "SELECT stock FROM products WHERE id = $1 FOR UPDATE", 1).await;
-    query(&tracer, &cx, "INSERT INTO cart (product, amount) VALUES ($1, 1)", 1).await;
-    rendered(&tracer, &cx, format!("product {id} is in your cart"))
+    query(&shop.tracer, &cx, "SELECT stock FROM products WHERE id = $1 FOR UPDATE", 1).await;
+    query(&shop.tracer, &cx, "INSERT INTO cart (product, amount) VALUES ($1, 1)", 1).await;
+    shop.added_to_cart.add(1, &[KeyValue::new("product.shelf", (id % 8) as i64)]);
+    rendered(&shop.tracer, &cx, format!("product {id} is in your cart"))
 }
 
 /// Whether the product is in the cache; one internal span with an event.

@@ -1,14 +1,15 @@
 //! `spanwire sink`: a receiver in a process of its own, counting by decoding.
 //!
-//! In scope: OTLP/HTTP protobuf traces without compression, counted exactly by span id. Out of
+//! In scope: OTLP/HTTP protobuf without compression: spans and log records counted exactly by span id,
+//! and data points. Out of
 //! scope: anything a collector does beyond counting. The process speaks lines:
 //!
 //! ```text
 //! stdout  http://127.0.0.1:41235           first line: the endpoint for an exporter
 //! stdin   mark                             asks for the counts since the last mark, and starts again from zero
-//! stdout  {"spans":9,"unique":9,...}       the answer
+//! stdout  {"spans":9,"unique":9,...,"logs":{...},"metrics":{...}}   the answer
 //! stdin   (end of file), or SIGTERM, SIGINT
-//! stdout  {"spans":0,...,"cpu_s":0.1}      last line: the counts since the last mark, and the CPU time of the process
+//! stdout  {"spans":0,...,"cpu_s":0.1}      last line: the counts since the last mark; as in all answers, the CPU time of the process
 //! ```
 
 use std::{
@@ -25,8 +26,12 @@ use nix::sys::signal::{SigSet, Signal};
 pub use process::SinkProcess;
 pub use server::Server;
 
-use crate::{measure, tally};
+use crate::{
+    measure,
+    tally::{self, Received, Tally},
+};
 
+mod ceiling;
 mod process;
 mod server;
 pub mod walk;
@@ -39,8 +44,15 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Write the unique span ids received (since the last mark) here at the end, ascending, one in
     /// hex a line
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "count_only")]
     pub ids: Option<PathBuf>,
+    /// Count records without keeping their ids (8 bytes each): duplicates are not noticed
+    #[arg(long)]
+    pub count_only: bool,
+    /// Tell how many spans a second a sink in a process of its own can take on this machine, sent
+    /// by two connections from requests that were encoded beforehand
+    #[arg(long, conflicts_with_all = ["listen", "ids", "count_only"])]
+    pub ceiling: bool,
 }
 
 enum Event {
@@ -54,10 +66,14 @@ enum Event {
 ///
 /// When the address cannot be bound or the file of ids cannot be written; the text names it.
 pub fn run(options: &Options) -> Result<(), String> {
+    if options.ceiling {
+        return say(&ceiling::measure()?.to_string());
+    }
     // Before any thread starts, so that all of them inherit the mask and only the waiting one sees
     // the signals.
     let signals = block_signals()?;
-    let server = Server::start(options.listen)
+    let tally = if options.count_only { Tally::without_ids() } else { Tally::default() };
+    let server = Server::start(options.listen, tally)
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     say(&format!("http://{}", server.address()))?;
     let (sender, events) = mpsc::channel();
@@ -66,7 +82,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     // The signal thread holds a sender for ever, so an error cannot come; it would mean the end all
     // the same.
     while let Ok(Event::Mark) = events.recv() {
-        say(&server.take().finish().0.to_json().to_string())?;
+        say(&with_cpu(server.take().finish().0))?;
     }
     finish(&server, options.ids.as_deref())
 }
@@ -77,9 +93,14 @@ fn finish(server: &Server, ids: Option<&Path>) -> Result<(), String> {
         tally::write_ids(path, &unique)
             .map_err(|error| format!("cannot write the span ids to {}: {error}", path.display()))?;
     }
+    say(&with_cpu(counts))
+}
+
+/// The counts, and the CPU time of the process from its start.
+fn with_cpu(counts: Received) -> String {
     let mut json = counts.to_json();
     json["cpu_s"] = measure::process_cpu().as_secs_f64().into();
-    say(&json.to_string())
+    json.to_string()
 }
 
 fn say(line: &str) -> Result<(), String> {

@@ -3,11 +3,11 @@
 use std::{
     env,
     io::{BufRead, BufReader, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use crate::tally::Counts;
+use crate::tally::Received;
 
 /// A running `spanwire sink`. Dropping it ends the process.
 pub struct SinkProcess {
@@ -26,8 +26,19 @@ impl SinkProcess {
     ///
     /// When the process cannot be started or says nothing; the text tells why.
     pub fn start(ids: Option<&Path>) -> Result<Self, String> {
-        let program = env::current_exe().map_err(|error| format!("cannot find myself: {error}"))?;
-        Self::start_program(&program, ids)
+        Self::start_program(&this_program()?, ids)
+    }
+
+    /// As [`start`](Self::start), for a sink that counts without keeping ids: its memory does not
+    /// grow, however long it runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_counting() -> Result<Self, String> {
+        let mut command = Command::new(this_program()?);
+        command.args(["sink", "--listen", "127.0.0.1:0", "--count-only"]);
+        Self::start_command(command)
     }
 
     /// Starts `program` as a sink.
@@ -41,11 +52,15 @@ impl SinkProcess {
         if let Some(path) = ids {
             command.arg("--ids").arg(path);
         }
+        Self::start_command(command)
+    }
+
+    fn start_command(mut command: Command) -> Result<Self, String> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| format!("cannot start {} sink: {error}", program.display()))?;
+            .map_err(|error| format!("cannot start a sink ({command:?}): {error}"))?;
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().ok_or("the sink has no stdout")?);
         let mut sink = Self { child, stdin, stdout, endpoint: String::new() };
@@ -58,15 +73,20 @@ impl SinkProcess {
         &self.endpoint
     }
 
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The counts since the start or the last mark; the sink starts again from zero.
     ///
     /// # Errors
     ///
     /// When the process is gone or answers nonsense.
-    pub fn mark(&mut self) -> Result<Counts, String> {
+    pub fn mark(&mut self) -> Result<Received, String> {
         let stdin = self.stdin.as_mut().ok_or("the sink was ended already")?;
         stdin.write_all(b"mark\n").map_err(|error| format!("the sink is gone: {error}"))?;
-        Counts::from_json(&self.line()?)
+        Received::from_json(&self.line()?)
     }
 
     /// Ends the process and returns its last counts.
@@ -75,9 +95,9 @@ impl SinkProcess {
     ///
     /// When the process is gone, answers nonsense, or could not write its file of ids (it says so
     /// on stderr).
-    pub fn finish(mut self) -> Result<Counts, String> {
+    pub fn finish(mut self) -> Result<Received, String> {
         self.stdin = None;
-        let counts = Counts::from_json(&self.line()?);
+        let counts = Received::from_json(&self.line()?);
         let status =
             self.child.wait().map_err(|error| format!("cannot wait for the sink: {error}"))?;
         if status.success() { counts } else { Err(format!("the sink failed: {status}")) }
@@ -91,6 +111,10 @@ impl SinkProcess {
             Err(error) => Err(format!("cannot read from the sink: {error}")),
         }
     }
+}
+
+fn this_program() -> Result<PathBuf, String> {
+    env::current_exe().map_err(|error| format!("cannot find myself: {error}"))
 }
 
 impl Drop for SinkProcess {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::walk;
-use crate::tally::Tally;
+use crate::{shape::Signal, tally::Tally};
 
 /// A receiver that is listening. It serves until the process ends.
 pub struct Server {
@@ -21,15 +21,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on `address` (port 0 picks one) and starts to serve.
+    /// Listens on `address` (port 0 picks one) and starts to serve; what arrives is counted in
+    /// `tally`.
     ///
     /// # Errors
     ///
     /// When the address cannot be bound, or no thread can be started.
-    pub fn start(address: SocketAddr) -> io::Result<Self> {
+    pub fn start(address: SocketAddr, tally: Tally) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
-        let tally = Arc::new(Mutex::new(Tally::default()));
+        let tally = Arc::new(Mutex::new(tally));
         let shared = Arc::clone(&tally);
         thread::Builder::new()
             .name("sink-accept".into())
@@ -44,7 +45,7 @@ impl Server {
 
     /// Takes what was counted since the start or since the last call, and counts from zero again.
     pub fn take(&self) -> Tally {
-        std::mem::take(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner))
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -74,7 +75,8 @@ struct Connection {
 struct Head {
     bytes: usize,
     body: Option<usize>,
-    is_export: bool,
+    /// `None`: a request for something else.
+    signal: Option<Signal>,
     expects_continue: bool,
 }
 
@@ -90,9 +92,9 @@ impl Connection {
             let Some(body) = head.body else {
                 return self.stream.write_all(LENGTH_REQUIRED);
             };
-            if !head.is_export {
+            let Some(signal) = head.signal else {
                 return self.stream.write_all(NOT_FOUND);
-            }
+            };
             if body > BODY_BYTES_MAX {
                 return self.stream.write_all(TOO_LARGE);
             }
@@ -101,7 +103,7 @@ impl Connection {
             }
             let end = head.bytes + body;
             self.fill_to(end)?;
-            let answer = count(&self.buffer[head.bytes..end], &mut ids, tally);
+            let answer = count(signal, &self.buffer[head.bytes..end], &mut ids, tally);
             self.stream.write_all(answer)?;
             self.consume(end);
         }
@@ -147,17 +149,17 @@ impl Connection {
 }
 
 /// Counts one body and chooses the answer.
-fn count(body: &[u8], ids: &mut Vec<u64>, tally: &Mutex<Tally>) -> &'static [u8] {
+fn count(signal: Signal, body: &[u8], ids: &mut Vec<u64>, tally: &Mutex<Tally>) -> &'static [u8] {
     ids.clear();
-    let walked = walk::span_ids(body, ids);
+    let walked = walk::records(signal, body, ids);
     let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
     match walked {
-        Ok(()) => {
-            tally.accept(ids, body.len());
+        Ok(records) => {
+            tally.accept(signal, records, ids, body.len());
             OK
         }
         Err(_) => {
-            tally.refuse();
+            tally.refuse(signal);
             BAD_REQUEST
         }
     }
@@ -180,9 +182,13 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<Head>> {
     Ok(Some(Head {
         bytes: head_bytes,
         body: value("content-length").and_then(|length| length.trim().parse().ok()),
-        is_export: request.method == Some("POST") && request.path == Some("/v1/traces"),
+        signal: request.path.filter(|_| request.method == Some("POST")).and_then(signal),
         expects_continue: value("expect").is_some(),
     }))
+}
+
+fn signal(path: &str) -> Option<Signal> {
+    Signal::ALL.into_iter().find(|signal| path.strip_prefix("/v1/") == Some(signal.name()))
 }
 
 /// Room for a request of the usual size, so that the buffer rarely grows.
@@ -192,7 +198,7 @@ const HEADERS_MAX: usize = 64;
 /// The OTLP/HTTP specification has no limit; opentelemetry-otlp stops at 64 MiB.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
-/// An empty body is an ExportTraceServiceResponse without partial success.
+/// An empty body is an Export*ServiceResponse without partial success.
 const OK: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
 const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";

@@ -1,24 +1,44 @@
-//! What is measured: an exporter behind an OpenTelemetry provider, spanwire or a rival, all through
-//! one small trait.
+//! What is measured: an exporter and the producers that feed it, spanwire or a rival, all through
+//! two small traits.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::time::Duration;
 
 use opentelemetry_sdk::{
     Resource,
     trace::{SdkTracerProvider, SpanProcessor},
 };
 
-use crate::timed::{Timed, Timings};
+pub use self::{
+    kind::{Class, Kind, Role},
+    spanwire::Telemetry,
+};
+use crate::{
+    drive::Producer,
+    log::LogMaker,
+    shape::{Shape, Signal},
+    span::SpanMaker,
+    timed::{Timed, Timings},
+};
 
+mod blaster;
+#[cfg(feature = "rivals")]
+mod emit;
+#[cfg(feature = "rivals")]
+mod fastrace;
+mod kind;
+mod metrics;
 mod noop;
 #[cfg(feature = "rivals")]
-mod otlp_http;
+mod otlp;
+mod outcomes;
+pub mod ready;
 mod spanwire;
+#[cfg(feature = "rivals")]
+mod tracing;
 
-/// A provider whose spans go to an exporter, and the exporter's own counts.
+/// Producers whose records go to an exporter, and the exporter's own counts.
 pub struct Subject {
-    /// Spans started here are exported. Not shut down by the subject.
-    pub provider: SdkTracerProvider,
+    producers: Box<dyn Fn() -> Box<dyn Producer>>,
     /// The exporter's own view.
     pub peer: Box<dyn Peer>,
 }
@@ -29,42 +49,106 @@ pub struct Settings {
     /// Where to export to. `None` leaves it to the environment's OTEL_EXPORTER_OTLP_ENDPOINT and
     /// its kin.
     pub endpoint: Option<String>,
-    /// The resource of all spans.
+    /// The resource of all records.
     pub resource: Resource,
     /// Times each `on_end` into these; `None` adds nothing to the caller's path.
     pub timings: Option<Timings>,
     /// Threads of spanwire's runtime.
     pub workers: usize,
-    /// How many spans may be outstanding at once, for exporters whose queue is counted in spans.
+    /// How many records may be outstanding at once, for exporters whose queue is counted in them;
+    /// 0 leaves them their default.
     pub outstanding: u64,
+    /// What is exported.
+    pub signal: Signal,
+    /// How large one record is.
+    pub shape: Shape,
+}
+
+impl Settings {
+    /// Typical spans to `endpoint`, with nothing special.
+    pub fn new(endpoint: Option<String>, resource: Resource) -> Self {
+        Self {
+            endpoint,
+            resource,
+            timings: None,
+            workers: 1,
+            outstanding: 0,
+            signal: Signal::Traces,
+            shape: Shape::Typical,
+        }
+    }
+
+    /// The URL for what opentelemetry-otlp calls an endpoint: that of the signal.
+    #[cfg(feature = "rivals")]
+    fn url(&self) -> Option<String> {
+        self.endpoint.as_ref().map(|endpoint| format!("{endpoint}/v1/{}", self.signal))
+    }
 }
 
 impl Subject {
+    fn new<P: Producer + 'static>(
+        producers: impl Fn() -> P + 'static,
+        peer: impl Peer + 'static,
+    ) -> Self {
+        Self { producers: Box::new(move || Box::new(producers())), peer: Box::new(peer) }
+    }
+
+    /// Spans made through the SDK.
+    fn spans(provider: SdkTracerProvider, shape: Shape, peer: impl Peer + 'static) -> Self {
+        Self::new(move || SpanMaker::shaped(&provider, shape), peer)
+    }
+
+    /// Log records made through the SDK.
+    fn logs(
+        provider: opentelemetry_sdk::logs::SdkLoggerProvider,
+        shape: Shape,
+        peer: impl Peer + 'static,
+    ) -> Self {
+        Self::new(move || LogMaker::new(&provider, shape), peer)
+    }
+
+    /// Points made through the SDK.
+    fn points(
+        provider: opentelemetry_sdk::metrics::SdkMeterProvider,
+        shape: Shape,
+        peer: impl Peer + 'static,
+    ) -> Self {
+        Self::new(move || metrics::Laps::new(provider.clone(), shape), peer)
+    }
+
+    /// A producer for one thread.
+    pub fn producer(&self) -> Box<dyn Producer> {
+        (self.producers)()
+    }
+
     /// Waits at most `patience` until everything emitted so far has a fate. Why something was lost
     /// goes to stderr; how much shows in the counts. Returns how long the end may take: after a
     /// flush in vain, waiting as long again is no use.
     pub fn flush(&self, patience: Duration) -> Duration {
-        match self.peer.flush(&self.provider, patience) {
-            Ok(()) => patience,
-            Err(error) => {
-                eprintln!("spanwire: {error}");
-                patience.min(BRIEF)
-            }
-        }
+        patience_after(self.peer.flush(patience), patience)
     }
 
     /// Ends the exporter within `patience`; as [`flush`](Self::flush).
     pub fn shutdown(&self, patience: Duration) {
-        if let Err(error) = self.peer.shutdown(&self.provider, patience) {
+        patience_after(self.peer.shutdown(patience), patience);
+    }
+}
+
+/// Says on stderr why a flush was in vain; returns how long the next may take.
+pub fn patience_after(flushed: Result<(), String>, patience: Duration) -> Duration {
+    match flushed {
+        Ok(()) => patience,
+        Err(error) => {
             eprintln!("spanwire: {error}");
+            patience.min(BRIEF)
         }
     }
 }
 
 /// An exporter's own counts, and its end.
 pub trait Peer: Send + Sync {
-    /// Spans whose fate is known: delivered, rejected or dropped. Cheap enough to ask every 64
-    /// spans.
+    /// Records whose fate is known: delivered, rejected or dropped. Cheap enough to ask every 64
+    /// records.
     fn settled(&self) -> u64;
 
     /// All of the exporter's counts.
@@ -75,17 +159,17 @@ pub trait Peer: Send + Sync {
     /// # Errors
     ///
     /// When that did not happen within `timeout`, or some of it was lost; the text tells.
-    fn flush(&self, provider: &SdkTracerProvider, timeout: Duration) -> Result<(), String>;
+    fn flush(&self, timeout: Duration) -> Result<(), String>;
 
     /// Ends the exporter, with a last flush.
     ///
     /// # Errors
     ///
     /// As [`flush`](Self::flush).
-    fn shutdown(&self, provider: &SdkTracerProvider, timeout: Duration) -> Result<(), String>;
+    fn shutdown(&self, timeout: Duration) -> Result<(), String>;
 }
 
-/// An exporter's counts of spans, and what carried them.
+/// An exporter's counts of records, and what carried them.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     /// Accepted by the receiver.
@@ -100,75 +184,36 @@ pub struct Counts {
     pub driver_reason: String,
 }
 
-/// The names of peers in tables and JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// spanwire over io_uring.
-    SpanwireUring,
-    /// spanwire over epoll.
-    SpanwireEpoll,
-    /// opentelemetry-otlp over HTTP behind the SDK's batch processor.
-    OtlpHttp,
-    /// A processor that drops each span at once: the floor of what the application's thread pays.
-    Noop,
-}
-
-impl Kind {
-    /// All of them, in the order of tables.
-    pub const ALL: [Self; 4] =
-        [Self::SpanwireUring, Self::SpanwireEpoll, Self::OtlpHttp, Self::Noop];
-
-    /// The name in tables and JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::SpanwireUring => "spanwire-uring",
-            Self::SpanwireEpoll => "spanwire-epoll",
-            Self::OtlpHttp => "otlp-http",
-            Self::Noop => "noop",
-        }
-    }
-
-    /// The value of SPANWIRE_IO that selects this peer's driver.
-    pub fn io(self) -> Option<&'static str> {
-        match self {
-            Self::SpanwireUring => Some("uring"),
-            Self::SpanwireEpoll => Some("epoll"),
-            Self::OtlpHttp | Self::Noop => None,
-        }
-    }
-
-    /// Opens this peer.
-    ///
-    /// # Errors
-    ///
-    /// When the exporter cannot be built, or a rival is not compiled in; the text tells.
-    pub fn open(self, settings: &Settings) -> Result<Subject, String> {
-        match self {
-            Self::SpanwireUring | Self::SpanwireEpoll => spanwire::open(settings),
-            #[cfg(feature = "rivals")]
-            Self::OtlpHttp => otlp_http::open(settings),
-            #[cfg(not(feature = "rivals"))]
-            Self::OtlpHttp => Err(NEEDS_RIVALS.to_owned()),
-            Self::Noop => Ok(noop::open(settings)),
-        }
+/// Opens a peer.
+///
+/// # Errors
+///
+/// When the exporter cannot be built, or a rival is not compiled in; the text tells.
+pub fn open(kind: Kind, settings: &Settings) -> Result<Subject, String> {
+    match kind {
+        Kind::SpanwireUring | Kind::SpanwireEpoll => spanwire::open(settings),
+        Kind::SpanwireAlone => spanwire::open_alone(settings),
+        Kind::Noop => Ok(noop::open(settings)),
+        Kind::SinkCeiling => blaster::open(settings),
+        #[cfg(feature = "rivals")]
+        rival => open_rival(rival, settings),
+        #[cfg(not(feature = "rivals"))]
+        _ => Err(NEEDS_RIVALS.to_owned()),
     }
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Kind {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let named = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        named.ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            format!("there is no peer {name:?}; the peers are {names}")
-        })
+#[cfg(feature = "rivals")]
+fn open_rival(kind: Kind, settings: &Settings) -> Result<Subject, String> {
+    match kind {
+        Kind::TracingSpanwire => tracing::open_spanwire(settings),
+        Kind::TracingOtlp => tracing::open_otlp(settings),
+        Kind::Fastrace => fastrace::open(settings),
+        Kind::EmitOtlp => emit::open(settings),
+        Kind::OtlpAsync => otlp::open_async(settings),
+        Kind::OtlpHttpAlone => otlp::open_alone(otlp::Client::Reqwest, settings),
+        Kind::OtlpHyperAlone => otlp::open_alone(otlp::Client::Hyper, settings),
+        Kind::OtlpHyper => otlp::open(kind, otlp::Client::Hyper, settings),
+        _ => otlp::open(kind, otlp::Client::Reqwest, settings),
     }
 }
 
@@ -179,6 +224,11 @@ impl FromStr for Kind {
 /// When the exporter cannot be built; the text tells.
 pub fn open_spanwire(settings: &Settings) -> Result<Subject, String> {
     spanwire::open(settings)
+}
+
+/// A provider whose spans are dropped at once.
+pub fn dropping(settings: &Settings) -> SdkTracerProvider {
+    noop::traces(settings)
 }
 
 /// A provider around `processor`, timed if the settings ask for it.

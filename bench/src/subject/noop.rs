@@ -1,37 +1,51 @@
-//! The floor: a processor that drops each span at once.
+//! The floor: the SDK with something behind it that drops each record at once.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
-use opentelemetry::Context;
+use opentelemetry::{Context, InstrumentationScope};
 use opentelemetry_sdk::{
     error::OTelSdkResult,
+    logs::{LogProcessor, SdkLogRecord, SdkLoggerProvider},
+    metrics::{
+        PeriodicReader, SdkMeterProvider, Temporality, data::ResourceMetrics,
+        exporter::PushMetricExporter,
+    },
     trace::{SdkTracerProvider, Span, SpanData, SpanProcessor},
 };
 
-use super::{Counts, Peer, Settings, Subject};
+use super::{Counts, Peer, Settings, Subject, outcomes::Outcomes};
+use crate::{metric, shape::Signal};
 
 pub(super) fn open(settings: &Settings) -> Subject {
-    let seen = Arc::new(AtomicU64::new(0));
-    let provider = super::provider(Noop(Arc::clone(&seen)), settings);
-    Subject { provider, peer: Box::new(NoopPeer(seen)) }
+    let noop = Noop::default();
+    let peer = noop.clone();
+    match settings.signal {
+        Signal::Traces => Subject::spans(super::provider(noop, settings), settings.shape, peer),
+        Signal::Logs => {
+            let builder = SdkLoggerProvider::builder().with_resource(settings.resource.clone());
+            Subject::logs(builder.with_log_processor(noop).build(), settings.shape, peer)
+        }
+        Signal::Metrics => {
+            let builder = SdkMeterProvider::builder().with_resource(settings.resource.clone());
+            let reader = PeriodicReader::builder(noop).with_interval(NEVER).build();
+            Subject::points(builder.with_reader(reader).build(), settings.shape, peer)
+        }
+    }
 }
 
-#[derive(Debug)]
-struct Noop(Arc<AtomicU64>);
+/// Only the provider of tracers.
+pub(super) fn traces(settings: &Settings) -> SdkTracerProvider {
+    super::provider(Noop::default(), settings)
+}
+
+#[derive(Clone, Debug, Default)]
+struct Noop(Outcomes);
 
 impl SpanProcessor for Noop {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, _: SpanData) {
-        // Ordering: Relaxed, a mere counter; it is read after the producers were joined, which
-        // orders it. Load and store instead of an addition would lose counts of other threads.
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.add(1, false);
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -43,23 +57,52 @@ impl SpanProcessor for Noop {
     }
 }
 
-struct NoopPeer(Arc<AtomicU64>);
-
-impl Peer for NoopPeer {
-    fn settled(&self) -> u64 {
-        // Ordering: Relaxed, see `on_end`.
-        self.0.load(Ordering::Relaxed)
+impl LogProcessor for Noop {
+    fn emit(&self, _: &mut SdkLogRecord, _: &InstrumentationScope) {
+        self.0.add(1, false);
     }
 
-    fn counts(&self) -> Counts {
-        Counts { dropped: self.settled(), driver: "none".into(), ..Counts::default() }
-    }
-
-    fn flush(&self, _: &SdkTracerProvider, _: Duration) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn shutdown(&self, _: &SdkTracerProvider, _: Duration) -> Result<(), String> {
+    fn force_flush(&self) -> OTelSdkResult {
         Ok(())
     }
 }
+
+impl PushMetricExporter for Noop {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        self.0.add(metric::points(metrics), false);
+        Ok(())
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn temporality(&self) -> Temporality {
+        Temporality::Cumulative
+    }
+}
+
+impl Peer for Noop {
+    fn settled(&self) -> u64 {
+        self.0.settled()
+    }
+
+    fn counts(&self) -> Counts {
+        self.0.counts("none")
+    }
+
+    fn flush(&self, _: Duration) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn shutdown(&self, _: Duration) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A reader that only collects when it is told to.
+pub(super) const NEVER: Duration = Duration::from_secs(3600);

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use spanwire::Signal;
 use spanwire::wire::{Fields, Value};
 
 /// The fields of each message, by its full name.
@@ -29,12 +30,14 @@ impl Schema {
         Self(messages)
     }
 
-    /// A request for `service`: trace, logs or metrics. `entropy` decides everything.
-    pub(crate) fn request(&self, service: &str, entropy: &[u8]) -> Vec<u8> {
-        let mut name = service.to_owned();
-        name[..1].make_ascii_uppercase();
-        let root =
-            format!(".opentelemetry.proto.collector.{service}.v1.Export{name}ServiceRequest");
+    /// A request of this signal. `entropy` decides everything.
+    pub(crate) fn request_of(&self, signal: Signal, entropy: &[u8]) -> Vec<u8> {
+        let request = match signal {
+            Signal::Traces => "trace.v1.ExportTraceServiceRequest",
+            Signal::Logs => "logs.v1.ExportLogsServiceRequest",
+            _ => "metrics.v1.ExportMetricsServiceRequest",
+        };
+        let root = format!(".opentelemetry.proto.collector.{request}");
         let mut writer = Writer { schema: self, entropy, out: Vec::new() };
         while !writer.entropy.is_empty() {
             writer.field(&root, 0);

@@ -18,9 +18,10 @@ use super::row::Peer;
 use crate::{
     compare::samples::Samples,
     measure,
+    shape::Signal,
     sink::SinkProcess,
     span::{self, SpanMaker},
-    subject::{self, Kind, Settings},
+    subject::{self, Peer as _, Settings, Telemetry},
     timed::{Timed, Timings},
 };
 
@@ -37,7 +38,7 @@ use crate::{
 pub fn measure(peer: Peer, threads: usize, samples: Samples) -> Result<Vec<f64>, String> {
     let sink = SinkProcess::start(None)?;
     let timings = Timings::default();
-    let noop = Kind::Noop.open(&settings(&sink, None))?.provider;
+    let noop = subject::dropping(&settings(&sink, None));
     let plain = open(peer, &settings(&sink, None))?;
     let timed = open(peer, &settings(&sink, Some(timings.clone())))?;
     let added = on_threads(threads, || added(&plain, &noop, samples.clone()));
@@ -60,11 +61,9 @@ struct Side {
 
 fn settings(sink: &SinkProcess, timings: Option<Timings>) -> Settings {
     Settings {
-        endpoint: Some(sink.endpoint().to_owned()),
-        resource: span::resource(),
         timings,
-        workers: 1,
         outstanding: OUTSTANDING,
+        ..Settings::new(Some(sink.endpoint().to_owned()), span::resource())
     }
 }
 
@@ -72,11 +71,10 @@ fn open(peer: Peer, settings: &Settings) -> Result<Side, String> {
     if peer == Peer::SdkBatch {
         return Ok(sdk_batch(settings));
     }
-    let subject = subject::open_spanwire(settings)?;
-    let peer = Arc::new(subject.peer);
+    let peer = Arc::new(Telemetry::open(settings, &[Signal::Traces], Duration::MAX)?);
     let of = Arc::clone(&peer);
     Ok(Side {
-        provider: subject.provider,
+        provider: peer.traces(),
         settled: Box::new(move || peer.settled()),
         dropped: Box::new(move || of.counts().dropped),
         emitted: AtomicU64::new(0),

@@ -22,6 +22,7 @@ use spanwire_runtime::buf::Cursor;
 use super::arbitrary;
 use super::arbitrary_logs::{self, SEVERITIES, empty_record};
 use super::log_record::encode_log_record;
+use super::naive;
 use super::resource::encode_resource;
 use super::scope::encode_named_scope;
 use crate::encode::envelope::{Group, Request};
@@ -116,16 +117,9 @@ proptest! {
     #[test]
     fn attributes_are_cut_as_a_naive_cut_would(
         record in arbitrary_logs::log_record(),
-        count_max in prop_oneof![0_u32..8, Just(128), Just(u32::MAX)],
-        len_max in proptest::option::of(prop_oneof![0_u32..6, 100_u32..130]),
-        depth_max in 0_u32..6,
-        keep in any::<bool>(),
+        limits in naive::limits(),
     ) {
-        let duplicates = if keep { Duplicates::Keep } else { Duplicates::LastWins };
-        let mut limits = Limits::DEFAULT;
-        limits.exempt.depth_max = depth_max;
-        limits.log = AttributeLimits { count_max, value_len_max: len_max, depth_max, duplicates };
-        let expected = cut(expected(&record), &limits);
+        let expected = naive::limited_log(expected(&record), &limits);
         prop_assert!(record_within(&record, &limits) == framed(expected), "{record:#?}");
     }
 }
@@ -183,44 +177,6 @@ fn as_written_down(
     resource.attributes.sort_by(|a, b| a.key.cmp(&b.key));
     resource_logs[0].scope_logs[0].log_records = records.iter().map(expected).collect();
     ExportLogsServiceRequest { resource_logs }.encode_to_vec()
-}
-
-/// The limits, one after another, on decoded data.
-fn cut(mut record: LogRecord, limits: &Limits) -> LogRecord {
-    let AttributeLimits { count_max, value_len_max, depth_max, duplicates } = limits.log;
-    let mut kept: Vec<common::KeyValue> = Vec::new();
-    for attribute in record.attributes {
-        if duplicates == Duplicates::LastWins {
-            kept.retain(|earlier| earlier.key != attribute.key);
-        }
-        // As if they were set one after another: what is full takes no new key.
-        if kept.len() < count_max as usize {
-            kept.push(attribute);
-        } else {
-            record.dropped_attributes_count += 1;
-        }
-    }
-    let len_max = value_len_max.map_or(usize::MAX, |len| len as usize);
-    kept.iter_mut().for_each(|attribute| cut_value(attribute.value.as_mut(), len_max, depth_max));
-    record.attributes = kept;
-    cut_value(record.body.as_mut(), usize::MAX, limits.exempt.depth_max);
-    record
-}
-
-fn cut_value(value: Option<&mut common::AnyValue>, len_max: usize, depth: u32) {
-    let Some(value) = value else { return };
-    match &mut value.value {
-        Some(Value::StringValue(text)) => *text = text.chars().take(len_max).collect(),
-        Some(Value::BytesValue(bytes)) => bytes.truncate(len_max),
-        Some(Value::ArrayValue(_) | Value::KvlistValue(_)) if depth == 0 => value.value = None,
-        Some(Value::ArrayValue(list)) => {
-            list.values.iter_mut().for_each(|value| cut_value(Some(value), len_max, depth - 1));
-        }
-        Some(Value::KvlistValue(map)) => {
-            map.values.iter_mut().for_each(|kv| cut_value(kv.value.as_mut(), len_max, depth - 1));
-        }
-        _ => {}
-    }
 }
 
 #[test]

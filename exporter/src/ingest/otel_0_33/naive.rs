@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 
 use proptest::prelude::*;
@@ -20,6 +21,13 @@ pub(crate) fn limited_span(mut span: Span, limits: &Limits) -> Span {
         limit(&mut link.attributes, &mut link.dropped_attributes_count, &limits.link);
     }
     span
+}
+
+/// A log record of the oracle after the limits. Those of attributes do not cut its body.
+pub(crate) fn limited_log(mut record: LogRecord, limits: &Limits) -> LogRecord {
+    limit(&mut record.attributes, &mut record.dropped_attributes_count, &limits.log);
+    record.body = record.body.map(|body| cut(body, &limits.exempt, 0, MESSAGES));
+    record
 }
 
 /// Sets `attributes` one after another in a record with `limits`, and adds to `dropped` those

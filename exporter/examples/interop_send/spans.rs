@@ -1,63 +1,37 @@
-//! Sends spans that cover every field of OTLP, and writes down what they are.
-//!
-//! ```text
-//! cargo run --example interop_send -- http://127.0.0.1:4318 expected.jsonl
-//! ```
-//!
-//! `ci/interop.sh` compares that file with what an OpenTelemetry Collector received. Each line is
-//! one span with its scope and resource, written from the SDK's `SpanData` by the few functions
-//! at the end of this file: none of spanwire's encoders takes part. The driver is chosen by
-//! `SPANWIRE_IO`.
+//! Spans that cover every field of `Span`.
 
 use std::error::Error;
-use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use opentelemetry::trace::{
     Event, Link, Span, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt,
     TraceFlags, TraceId, TraceState, TracerProvider,
 };
-use opentelemetry::{Array, Context, InstrumentationScope, KeyValue, Value};
+use opentelemetry::{Context, InstrumentationScope, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
     IdGenerator, SdkTracer, SdkTracerProvider, SpanData, SpanLimits, SpanProcessor,
 };
+use spanwire::Exporter;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let mut args = std::env::args().skip(1);
-    let (Some(endpoint), Some(path)) = (args.next(), args.next()) else {
-        return Err("usage: interop_send <endpoint> <file for what was sent>".into());
-    };
-    let sent = Arc::new(Mutex::new(BufWriter::new(File::create(path)?)));
-    let exporter = spanwire::Exporter::builder().endpoint(endpoint).build()?;
-    // Two doors with a resource each: one exporter must keep them apart.
+use crate::json::{self, key_values, list, nanos, object, scope, string};
+use crate::values::{every_value, strings, time};
+use crate::{LIMIT, Sent};
+
+/// Sends them through two doors with a resource each: one exporter must keep them apart.
+pub(crate) fn send(exporter: &Exporter, sent: &Sent) -> Result<(), Box<dyn Error>> {
     for door in [Door::wide(), Door::narrow()] {
         let provider = SdkTracerProvider::builder()
             .with_resource(door.resource)
             .with_span_limits(door.limits)
             .with_id_generator(door.ids)
-            .with_span_processor(Recorder { sent: Arc::clone(&sent), resource: String::new() })
-            .with_span_processor(spanwire::otel_0_33::SpanProcessor::new(&exporter))
+            .with_span_processor(Recorder { sent: sent.clone(), resource: String::new() })
+            .with_span_processor(spanwire::otel_0_33::SpanProcessor::new(exporter))
             .build();
         door.scopes.into_iter().for_each(|scope| emit(&provider.tracer_with_scope(scope)));
         provider.shutdown_with_timeout(LIMIT)?;
-    }
-    exporter.flush(LIMIT)?;
-    let stats = exporter.stats();
-    exporter.shutdown(LIMIT)?;
-    sent.lock().map_err(|_| "a recorder panicked")?.flush()?;
-    println!("{stats:?}");
-    let asked = std::env::var("SPANWIRE_IO").unwrap_or_else(|_| "auto".into());
-    if asked != "auto" && asked != stats.driver {
-        return Err(format!("SPANWIRE_IO is {asked}, but {} was used", stats.driver).into());
-    }
-    if stats.delivered != stats.emitted {
-        return Err(format!("{} emitted, {} delivered", stats.emitted, stats.delivered).into());
     }
     Ok(())
 }
@@ -144,41 +118,6 @@ fn end(tracer: &SdkTracer, span: SpanBuilder, parent: &Context) {
     span.start_with_context(tracer, parent).end_with_timestamp(time(2));
 }
 
-/// `nanos` after the epoch; small ones are moved to a usual date first.
-fn time(nanos: u64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_nanos(if nanos == 0 { 0 } else { nanos | DATE_NANOS })
-}
-
-/// Every kind of value, with the members of each that are easily lost.
-fn every_value() -> Vec<KeyValue> {
-    let mut found = vec![
-        KeyValue::new("bool.true", true),
-        KeyValue::new("bool.false", false),
-        KeyValue::new("bools", Value::Array(Array::Bool(vec![true, false, true]))),
-        KeyValue::new("bools.none", Value::Array(Array::Bool(vec![]))),
-        KeyValue::new("ints", Value::Array(Array::I64(vec![0, -1, i64::MAX]))),
-        KeyValue::new("doubles", Value::Array(Array::F64(vec![0.0, -1.5, f64::MAX]))),
-        KeyValue::new("strings", Value::Array(Array::String(vec!["".into(), "ü".into()]))),
-        KeyValue::new("strings.none", Value::Array(Array::String(vec![]))),
-        KeyValue::new("", "an empty key"),
-    ];
-    let ints = [0, 1, -1, 127, 128, 16383, 16384, i64::MIN, i64::MAX, 1 << 53];
-    found.extend(ints.map(|int| KeyValue::new(format!("int.{int}"), int)));
-    let doubles = [0.0, -0.0, 0.1, f64::MIN_POSITIVE, f64::MAX, f64::NAN, f64::INFINITY];
-    found.extend(doubles.map(|double| KeyValue::new(format!("double.{double:e}"), double)));
-    found
-}
-
-/// Lengths around the steps of a length prefix, every Unicode plane, and what JSON escapes.
-fn strings() -> Vec<String> {
-    let lengths = [0, 1, 127, 128, 16383, 16384, 20000];
-    let mut found: Vec<_> = lengths.map(|length| "x".repeat(length)).into();
-    let planes = (0..=16_u32).filter_map(|plane| char::from_u32((plane << 16) + 0x1F4A));
-    found.push(planes.collect());
-    found.push("\0\u{1}\u{1f}\"\\/\u{7f}\u{2028}\u{feff}<&>".into());
-    found
-}
-
 fn events() -> Vec<Event> {
     let with = |count: usize| every_value().into_iter().take(count).collect();
     vec![
@@ -247,7 +186,7 @@ impl IdGenerator for CountingIds {
 /// Writes each span down as it ends.
 #[derive(Debug)]
 struct Recorder {
-    sent: Arc<Mutex<BufWriter<File>>>,
+    sent: Sent,
     resource: String,
 }
 
@@ -255,20 +194,8 @@ impl SpanProcessor for Recorder {
     fn on_start(&self, _span: &mut opentelemetry_sdk::trace::Span, _context: &Context) {}
 
     fn on_end(&self, span: SpanData) {
-        let scope = &span.instrumentation_scope;
-        let scope = object(&[
-            ("name", string(scope.name())),
-            ("version", string(scope.version().unwrap_or_default())),
-            ("attributes", attributes(scope.attributes().map(|kv| (kv.key.as_str(), &kv.value)))),
-            ("schema_url", string(scope.schema_url().unwrap_or_default())),
-        ]);
-        let line = object(&[
-            ("resource", self.resource.clone()),
-            ("scope", scope),
-            ("span", record(&span)),
-        ]);
-        let mut sent = self.sent.lock().expect("no recorder panics while it writes");
-        writeln!(sent, "{line}").expect("the file takes what was sent");
+        let scope = scope(&span.instrumentation_scope, span.instrumentation_scope.name());
+        self.sent.line(&self.resource, &scope, "span", &record(&span));
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -280,10 +207,7 @@ impl SpanProcessor for Recorder {
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        self.resource = object(&[
-            ("attributes", attributes(resource.iter().map(|(key, value)| (key.as_str(), value)))),
-            ("schema_url", string(resource.schema_url().unwrap_or_default())),
-        ]);
+        self.resource = json::resource(resource);
     }
 }
 
@@ -355,59 +279,6 @@ fn kind(kind: &SpanKind) -> u8 {
     }
 }
 
-fn key_values(some: &[KeyValue]) -> String {
-    attributes(some.iter().map(|kv| (kv.key.as_str(), &kv.value)))
-}
-
-fn attributes<'a>(some: impl Iterator<Item = (&'a str, &'a Value)>) -> String {
-    list(some.map(|(key, found)| list([string(key), value(found)].into_iter())))
-}
-
-/// `[type, value]`; a double as its bits, so that no text form comes between.
-fn value(value: &Value) -> String {
-    let bool = |bool: &bool| list(["\"bool\"".into(), bool.to_string()].into_iter());
-    let int = |int: &i64| list(["\"int\"".into(), int.to_string()].into_iter());
-    let double = |double: &f64| format!("[\"double\",\"{:016x}\"]", double.to_bits());
-    let text = |text: &str| list(["\"string\"".into(), string(text)].into_iter());
-    let elements = match value {
-        Value::Bool(one) => return bool(one),
-        Value::I64(one) => return int(one),
-        Value::F64(one) => return double(one),
-        Value::String(one) => return text(one.as_str()),
-        Value::Array(Array::Bool(some)) => list(some.iter().map(bool)),
-        Value::Array(Array::I64(some)) => list(some.iter().map(int)),
-        Value::Array(Array::F64(some)) => list(some.iter().map(double)),
-        Value::Array(Array::String(some)) => list(some.iter().map(|one| text(one.as_str()))),
-        _ => panic!("a kind of value that this example does not know"),
-    };
-    format!("[\"array\",{elements}]")
-}
-
-fn nanos(time: SystemTime) -> String {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos().to_string()
-}
-
-fn object(members: &[(&str, String)]) -> String {
-    let members: Vec<_> = members.iter().map(|(key, json)| format!("\"{key}\":{json}")).collect();
-    format!("{{{}}}", members.join(","))
-}
-
-fn list(items: impl Iterator<Item = String>) -> String {
-    format!("[{}]", items.collect::<Vec<_>>().join(","))
-}
-
-fn string(text: &str) -> String {
-    let mut json = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => json.extend(['\\', c]),
-            '\0'..='\u{1f}' => write!(json, "\\u{:04x}", u32::from(c)).expect("a String takes all"),
-            _ => json.push(c),
-        }
-    }
-    json + "\""
-}
-
 const KINDS: [SpanKind; 5] = [
     SpanKind::Internal,
     SpanKind::Server,
@@ -417,7 +288,3 @@ const KINDS: [SpanKind; 5] = [
 ];
 /// Enough for several chunks.
 const SMALL_SPANS: i64 = 2000;
-/// 2026-11-21, in nanoseconds, with room for small numbers below.
-const DATE_NANOS: u64 = 1_795_219_200_000_000_000 & !0xFF;
-/// Bound of each wait.
-const LIMIT: Duration = Duration::from_secs(20);
