@@ -7,7 +7,7 @@ use super::config::Config;
 use super::counters::{Counters, Registry, Tally, Together};
 use super::large::Large;
 use super::ledger::{Ledger, Owner, Shortage};
-use super::pen::{NoRoom, Pen};
+use super::pen::Pen;
 use super::thread::Busy;
 use super::{Refusal, Tag};
 use crate::buf::Cursor;
@@ -104,42 +104,39 @@ impl Shared {
         base + from as usize..base + to as usize
     }
 
-    /// Writes a record into the chunk of `slot`, or into a fresh one that takes its place.
-    #[inline]
-    pub(super) fn write(
+    /// Writes a record into the common chunk, or into a fresh one that takes its place.
+    fn write(
         &self,
-        slot: &mut Option<Pen>,
-        owner: Owner,
+        common: &mut Option<Pen>,
         tag: Tag,
         encode: &mut impl FnMut(&mut Cursor<'_>),
     ) -> Written {
-        match slot {
-            Some(pen) => match pen.write(self, tag, encode) {
-                Ok(()) => Written::committed(Bell::Idle),
-                Err(NoRoom) if pen.is_fresh() => Written::missed(Miss::Oversize, Bell::Silent),
-                Err(NoRoom) => self.turn_over(slot, owner, tag, encode),
-            },
-            None => self.write_first(slot, owner, tag, encode),
+        if common.is_none() {
+            let mut ledger = self.ledger.lock();
+            *common = ledger.claim_common(&self.chunks);
+            if common.is_none() {
+                return Written::missed(Miss::Full(ledger.shortage()), Bell::Silent);
+            }
+        }
+        match common.as_mut().map(|pen| pen.write(self, tag, encode)) {
+            Some(Ok(())) => Written::committed(Bell::Idle),
+            _ => self.write_on(common, Owner::All, tag, encode),
         }
     }
 
-    /// There is no chunk yet; only of the common one, since threads get theirs beforehand.
-    #[cold]
-    fn write_first(
+    /// Writes a record that did not fit into the rest of the chunk of `slot` into a fresh one,
+    /// which takes its place.
+    pub(super) fn write_on(
         &self,
         slot: &mut Option<Pen>,
         owner: Owner,
         tag: Tag,
         encode: &mut impl FnMut(&mut Cursor<'_>),
     ) -> Written {
-        debug_assert_eq!(owner, Owner::All);
-        let mut ledger = self.ledger.lock();
-        *slot = ledger.claim_common(&self.chunks);
-        if slot.is_none() {
-            return Written::missed(Miss::Full(ledger.shortage()), Bell::Silent);
+        if slot.as_ref().is_some_and(Pen::is_fresh) {
+            return Written::missed(Miss::Oversize, Bell::Silent);
         }
-        drop(ledger);
-        self.write(slot, owner, tag, encode)
+        self.turn_over(slot, owner, tag, encode)
     }
 
     /// The record did not fit into the rest of the chunk. It is tried in a fresh one before the
@@ -188,7 +185,7 @@ impl Shared {
         // This thread has written to a later chunk: what it writes now must come out later.
         let older = common.take_if(|pen| pen.sequence < *last);
         let sealed = older.map_or(Bell::Silent, |pen| self.seal(pen, Owner::All));
-        let mut written = self.write(&mut common, Owner::All, tag, encode);
+        let mut written = self.write(&mut common, tag, encode);
         written.bell = written.bell.max(sealed);
         if let (Ok(()), Some(pen)) = (written.outcome, &*common) {
             *last = pen.sequence;

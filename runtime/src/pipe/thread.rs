@@ -8,7 +8,7 @@ use super::large::Large;
 use super::ledger::Owner;
 use super::patience::Patience;
 use super::pen::Pen;
-use super::shared::{Miss, Shared};
+use super::shared::{Bell, Miss, Shared};
 use super::{Refusal, Tag};
 use crate::buf::Cursor;
 use crate::sync::shim::thread_local;
@@ -119,9 +119,11 @@ struct Writer {
 struct Hand {
     /// Pen of the thread's own chunk, if it has one.
     pen: Option<Pen>,
-    /// Sequence of the last chunk, or long record, that this thread wrote.
+    /// Sequence of the last chunk, or long record, that this thread wrote; of its own chunk only
+    /// once it may lose that.
     last: u64,
-    /// Records appended to the common chunk, up to the number that promotes.
+    /// Records appended to the common chunk since the thread last asked for one of its own; at
+    /// the number that promotes it asks again.
     common: u32,
 }
 
@@ -187,20 +189,44 @@ impl Hand {
         tag: Tag,
         encode: &mut impl FnMut(&mut Cursor<'_>),
     ) -> Result<(), Miss> {
-        let Self { pen, last, common } = self;
-        if pen.is_none() && *common >= shared.config.promote_after {
-            *pen = shared.ledger.lock().promote();
+        if let Some(own) = &mut self.pen
+            && let Ok(()) = own.write(shared, tag, encode)
+        {
+            shared.ring(Bell::Idle);
+            return Ok(());
         }
+        self.write_elsewhere(shared, tag, encode)
+    }
+
+    /// The thread has no chunk, or the record does not fit into the rest of it.
+    #[cold]
+    fn write_elsewhere(
+        &mut self,
+        shared: &Shared,
+        tag: Tag,
+        encode: &mut impl FnMut(&mut Cursor<'_>),
+    ) -> Result<(), Miss> {
+        let Self { pen, last, common } = self;
         let written = if let Some(own) = pen {
             *last = own.sequence;
-            shared.write(pen, Owner::Thread, tag, encode)
+            shared.write_on(pen, Owner::Thread, tag, encode)
+        } else if *common >= shared.config.promote_after && self.promote(shared) {
+            return self.write(shared, tag, encode);
         } else {
-            let written = shared.write_common(last, tag, encode);
-            *common = common.saturating_add(u32::from(written.outcome.is_ok()));
+            let written = shared.write_common(&mut self.last, tag, encode);
+            self.common = self.common.saturating_add(u32::from(written.outcome.is_ok()));
             written
         };
         shared.ring(written.bell);
         written.outcome
+    }
+
+    /// Gets a chunk of its own, or goes on without one for as many records as before, so that it
+    /// does not ask for the ledger's lock each time.
+    fn promote(&mut self, shared: &Shared) -> bool {
+        self.pen = shared.ledger.lock().promote();
+        self.common = 0;
+        self.pen.is_some()
     }
 
     /// There was no room in a chunk, or the record fits none.
