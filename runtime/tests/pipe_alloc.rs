@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicIsize, Ordering};
 use std::thread;
 
 use spanwire_runtime::Doorbell;
-use spanwire_runtime::pipe::{Config, Pipe, Tag};
+use spanwire_runtime::pipe::{Config, Pipe, Tag, WhenFull};
 
 /// Counts what the calling thread allocates, and how many bytes are out in large blocks.
 struct Counting;
@@ -68,4 +68,39 @@ fn an_append_allocates_nothing_and_a_pipe_leaves_nothing() {
     assert_eq!(LARGE_BYTES.load(Ordering::Relaxed), 16 << 20);
     thread::spawn(move || drop(slice)).join().unwrap();
     assert_eq!(LARGE_BYTES.load(Ordering::Relaxed), 0);
+
+    eviction_allocates_nothing();
+    long_records_leave_nothing();
+    assert_eq!(LARGE_BYTES.load(Ordering::Relaxed), 0);
+}
+
+/// The pool goes round twice, and nobody drains.
+fn eviction_allocates_nothing() {
+    let mut config = Config::default();
+    config.when_full = WhenFull::DropOldest;
+    let (pipe, _drainer) = Pipe::new(config, Arc::new(Doorbell::new()));
+    let fill = || (0..34_000).for_each(|_| put(&pipe, &[7; 500]));
+    fill();
+    let before = ALLOCATIONS.get();
+    fill();
+    assert_eq!(ALLOCATIONS.get() - before, 0, "allocations of evicting appends");
+    assert!(pipe.counters().evicted > 30_000);
+}
+
+/// One is lent, one waits, one was refused; and then the pipe is gone.
+fn long_records_leave_nothing() {
+    let mut config = Config::default();
+    (config.record_bytes_max, config.large_bytes) = (2 * LARGE, 4 * LARGE);
+    let (pipe, mut drainer) = Pipe::new(config, Arc::new(Doorbell::new()));
+    let long = vec![7; 2 * LARGE];
+    let mut runs = Vec::new();
+    put(&pipe, &long);
+    drainer.take_all(&mut runs);
+    put(&pipe, &long);
+    pipe.append(Tag::new(0, 0), |cursor| cursor.put_slice(&long)).unwrap_err();
+    assert_eq!(runs[0].bytes, long);
+}
+
+fn put(pipe: &Pipe, record: &[u8]) {
+    pipe.append(Tag::new(0, 0), |cursor| cursor.put_slice(record)).unwrap();
 }

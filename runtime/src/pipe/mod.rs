@@ -9,14 +9,26 @@
 //! thread A  [rec rec rec|        ]   committed: 3 records, 1 run   <- drainer reads up to |
 //! thread B  [rec rec re.. sealed ]-> full list -> drainer -> Run, Run (leases) -> pool
 //! others    [rec|                ]   the common chunk, under a lock
+//! long      [rec]                    each in memory of its own
 //! ```
 //!
 //! In steady state an append takes no lock and does no read-modify-write, no allocation, no
 //! system call: it encodes, stores, fences, and looks whether the worker sleeps. Whatever is
-//! touched once a chunk is behind a lock (see `ledger.rs`).
+//! touched once a chunk is behind a lock (see `ledger.rs`). `ci/fast-path.py` lists the
+//! instructions.
+//!
+//! **Which chunk.** A thread's first [`Config::promote_after`] records go to the common chunk; then
+//! it gets one of its own, and keeps it until it ends. At most half of the chunks belong to single
+//! threads, so that idle ones starve nobody; who gets none asks again after as many records more.
+//!
+//! **Long records.** What does not fit an empty chunk is encoded into an allocation, in order with
+//! its neighbours, and bounded by [`Config::record_bytes_max`] and [`Config::large_bytes`].
+//!
+//! **When it is full**, [`Config::when_full`] says what goes: the newest record, the oldest, or the
+//! time of whoever appends.
 //!
 //! In scope: bytes and their tags, in order, and an exact count of what became of each record.
-//! Out of scope: what the bytes mean, when to send them, waiting for room.
+//! Out of scope: what the bytes mean, and when to send them.
 
 mod chunk;
 mod config;
@@ -124,11 +136,13 @@ impl Pipe {
         (Self { shared: StdArc::clone(&shared) }, Drainer::new(shared))
     }
 
-    /// Appends one record: calls `encode` once, or twice if the record did not fit into the
-    /// rest of a chunk. Never waits for the drainer.
+    /// Appends one record: calls `encode` once; again, in an empty chunk, if the record did not
+    /// fit into the rest of one; and then again for each larger size, if it is longer than a chunk.
+    /// Waits for the drainer only if [`WhenFull::Block`] says so, which may be one more reason for
+    /// another call.
     ///
-    /// The two calls of `encode` should write the same: the second one's bytes count. What it
-    /// wrote is the record, also if it is nothing. It must not wait for another thread's append:
+    /// The calls of `encode` should write the same: the last one's bytes count. What it wrote is
+    /// the record, also if it is nothing. It must not wait for another thread's append:
     /// threads without a chunk of their own append under a lock. If it panics, nothing was
     /// appended, which is counted.
     ///
