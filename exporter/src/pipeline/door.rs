@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use spanwire_runtime::buf::Cursor;
-use spanwire_runtime::pipe::Tag;
+use spanwire_runtime::pipe::{Pipe, Tag};
 
 use crate::batch::Item;
 use crate::encode::envelope::{Frame, Group};
@@ -24,6 +24,8 @@ use crate::pipeline::submission::{Settlement, Submission};
 pub(crate) struct Door {
     shared: Arc<Shared>,
     signal: Signal,
+    /// The line's; here, beside nothing that others write, it costs an append one load.
+    pipe: Pipe,
     /// Tells this door's scopes in a thread's cache from those of other doors.
     id: u64,
     /// `None` if there were too many resources already: its records are turned away.
@@ -38,9 +40,11 @@ impl Door {
     pub(crate) fn open(shared: Arc<Shared>, signal: Signal) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let resource = resource(&shared, Frame::default());
+        let pipe = shared.line(signal).pipe.clone();
         Self {
             shared,
             signal,
+            pipe,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             resource,
             closed: AtomicBool::new(false),
@@ -92,7 +96,7 @@ impl Door {
             // The pipe has counted what it refuses, and a panic of the encoder, which is a bug of
             // ours and not to end somebody's request.
             Some(tag) => {
-                let append = || self.line().pipe.append(tag, encode);
+                let append = || self.pipe.append(tag, encode);
                 drop(catch_unwind(AssertUnwindSafe(append)));
             }
             None => self.line().ledger.count_too_many_scopes(1),
