@@ -1,8 +1,9 @@
 //! spanwire exports OpenTelemetry data over OTLP.
 //!
-//! Each span is written once, in its final wire format, by the thread that ends it; one thread
-//! with a small runtime of its own delivers those bytes over io_uring, or over epoll where
-//! io_uring is denied. Nothing is lost silently:
+//! Each span and each log record is written once, in its final wire format, by the thread that
+//! ends it, and metrics by the thread that collects them; one thread with a small runtime of its
+//! own delivers those bytes over io_uring, or over epoll where io_uring is denied. Nothing is lost
+//! silently, of no signal:
 //!
 //! `emitted = delivered + rejected + dropped (by reason) + in flight`
 //!
@@ -12,8 +13,10 @@
 //!                  ──► one vectored send ──► answer ──► counted
 //! ```
 //!
-//! In scope: traces from `opentelemetry_sdk` 0.33 over OTLP/HTTP protobuf. Not there yet, and an
-//! error of [`Builder::build`] if asked for: https, gRPC, compression.
+//! In scope: traces, logs and metrics from `opentelemetry_sdk` 0.33, over OTLP/HTTP protobuf to a
+//! collector, or as lines of OTLP/JSON to a file ([`Builder::file`]). Each [`Signal`] has a buffer,
+//! connections and counters of its own, so a collector that is slow with one does not hold up the
+//! others. Not there yet, and an error of [`Builder::build`] if asked for: https, gRPC, compression.
 //!
 //! # Examples
 //!
