@@ -14,6 +14,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Metric, NumberDataPoint, number_data_point,
 };
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
 use spanwire::otel_0_33::{MetricExporter, exponential_histograms, preferred_histograms};
@@ -333,6 +334,34 @@ fn what_is_exported_after_the_end_is_an_error_and_counted() {
     let stats = exporter.stats();
     assert_balanced(&stats, 2);
     assert_eq!(stats.metrics.dropped.total(), 1, "{stats:?}");
+}
+
+#[test]
+fn a_closed_exporter_turns_collections_away_and_is_closed_once() {
+    let collector = Collector::start();
+    let exporter = exporter(&collector);
+    let provider = provider(&exporter);
+    provider.meter("test").u64_counter("requests").build().add(1, &[]);
+    provider.shutdown().unwrap();
+    let other = MetricExporter::new(&exporter);
+    other.shutdown().unwrap();
+    assert!(matches!(other.shutdown(), Err(OTelSdkError::AlreadyShutdown)));
+    assert_balanced(&exporter.stats(), 1);
+}
+
+#[test]
+fn a_collection_in_a_forked_child_is_an_error_and_counted_there() {
+    let collector = Collector::start();
+    let exporter = exporter(&collector);
+    let provider = provider(&exporter);
+    let counter = provider.meter("test").u64_counter("requests").build();
+    counter.add(1, &[KeyValue::new("user", 1)]);
+    counter.add(1, &[KeyValue::new("user", 2)]);
+    exporter.inject_fork();
+    assert!(provider.force_flush().is_err());
+    let stats = exporter.stats();
+    assert_eq!((stats.metrics.emitted, stats.metrics.dropped.forked), (2, 2), "{stats:?}");
+    assert_eq!(collector.requests(), 0);
 }
 
 #[test]

@@ -36,7 +36,7 @@ use crate::pipeline::submission::{Settlement, Submission};
 /// it is the one by which the SDK tells time series apart.
 ///
 /// Histograms have exponential buckets with the view
-/// [`exponential_histograms`](super::exponential_histograms()).
+/// [`exponential_histograms`](super::views::exponential_histograms).
 ///
 /// Shutting the provider down closes this exporter only; delivery ends with
 /// [`Exporter::shutdown`].
