@@ -104,6 +104,12 @@ impl MetricImage {
         &self.bytes
     }
 
+    /// Memory that is kept for the next collection.
+    #[cfg(test)]
+    pub(crate) fn spare_bytes(&self) -> usize {
+        self.spare.capacity()
+    }
+
     /// Data points in the image.
     pub fn points(&self) -> u64 {
         self.points
@@ -212,15 +218,21 @@ impl<'a> Splice<'a> {
         }
     }
 
-    /// The new image, and memory that is not needed any more.
+    /// The new image, and memory for the next one.
     fn finish(mut self) -> (Vec<u8>, Vec<u8>) {
-        match self.new {
+        let (mut image, mut spare) = match self.new {
             Some(new) => (new, self.old),
             None => {
                 self.old.truncate(self.kept);
                 (self.old, self.spare)
             }
-        }
+        };
+        spare.clear();
+        let most = image.len().saturating_mul(2).saturating_add(SLACK);
+        // What one large collection needed is given back.
+        image.shrink_to(most);
+        spare.shrink_to(most);
+        (image, spare)
     }
 }
 
@@ -235,3 +247,6 @@ fn append(new: &mut Option<Vec<u8>>, put: impl FnOnce(&mut Vec<u8>)) -> Range<us
 /// Metrics of the old image that are looked at for one of the new: so many may vanish at once
 /// before others are written afresh for nothing.
 const LOOKAHEAD: usize = 8;
+
+/// Memory that is kept besides twice the bytes of an image.
+const SLACK: usize = 64 << 10;

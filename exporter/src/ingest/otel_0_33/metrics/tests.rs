@@ -471,6 +471,28 @@ fn a_metric_of_many_points_is_cut_into_records_that_fit_into_requests() {
     }
 }
 
+#[test]
+fn the_memory_of_one_large_collection_is_given_back() {
+    let seen = Arc::new(Mutex::new((MetricImage::new(), Vec::new())));
+    let tapped = Arc::clone(&seen);
+    let provider = provider(Temporality::Delta, move |metrics| {
+        let (image, seen) = &mut *lock(&tapped);
+        image.encode(metrics);
+        seen.push((image.bytes().len(), image.spare_bytes()));
+    });
+    let counter = provider.meter("test").u64_counter("counter").build();
+    for points in [1_500, 1_400, 1, 2, 1] {
+        for point in 0..points {
+            counter.add(1, &[KeyValue::new("point", point), KeyValue::new("p", "p".repeat(500))]);
+        }
+        provider.force_flush().unwrap();
+    }
+    let seen = lock(&seen).1.clone();
+    assert!(seen[1].0 > 700_000 && seen[1].1 > 700_000, "{seen:?}");
+    assert!(seen[2..].iter().all(|(_, spare)| *spare < 100_000), "{seen:?}");
+    provider.shutdown().unwrap();
+}
+
 /// opentelemetry-dotnet #7636 and #7643: scopes were told apart by their names alone.
 #[test]
 fn scopes_that_differ_in_anything_are_different_scopes() {
