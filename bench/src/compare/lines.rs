@@ -166,9 +166,12 @@ impl<P: Peer> Table<P> {
             let ours = ratios[bench].as_object().into_iter().flatten();
             for (peer, rivals) in ours {
                 let rivals = rivals.as_object().into_iter().flatten();
+                let rivals = rivals.filter(|(_, times)| **times != SAME);
                 let rivals: Vec<_> =
                     rivals.map(|(rival, times)| format!("{rival} {times}")).collect();
-                write!(f, "\n{bench:<26} {peer:<17} {}", rivals.join(", "))?;
+                if !rivals.is_empty() {
+                    write!(f, "\n{bench:<26} {peer:<17} {}", rivals.join(", "))?;
+                }
             }
         }
         Ok(())
@@ -195,3 +198,6 @@ fn short(value: f64) -> String {
     let digits = usize::from(value < 100.0);
     format!("{value:.digits$}")
 }
+
+/// A ratio that nobody needs to read.
+const SAME: f64 = 1.0;

@@ -299,3 +299,84 @@ impl<R: Row> fmt::Display for Comparison<R> {
         self.notes.iter().try_for_each(|note| write!(f, "\nnote: {note}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::{
+        cli::{Cli, Command},
+        compare::{self, encode, pipe},
+    };
+
+    fn options(line: &str) -> Options<encode::Row> {
+        let cli = Cli::try_parse_from(line.split(' ')).expect("a right line");
+        match cli.command {
+            Some(Command::Compare(compare::Command::Encode(options))) => options,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn comparison(figures: &[(&str, encode::Peer, f64)]) -> Comparison<encode::Row> {
+        let options = options("spanwire compare encode");
+        let mut comparison = Comparison { options, table: Table::default(), notes: Vec::new() };
+        for &(bench, peer, ns) in figures {
+            comparison.table.add(bench, peer, Unit::Ns, ns);
+        }
+        comparison
+    }
+
+    #[test]
+    fn a_goal_is_met_at_its_limit_and_missed_above() {
+        use encode::Peer::{Memcpy, SpanwirePlain};
+        for (ns, met) in [(45.0, [true, true]), (45.1, [false, false])] {
+            let figures = [("span_typical", SpanwirePlain, ns), ("span_typical", Memcpy, 9.0)];
+            let goals = comparison(&figures).goals();
+            let goals = goals.as_array().expect("a list");
+            let found: Vec<_> = goals.iter().map(|goal| goal["met"].as_bool()).collect();
+            assert_eq!(found, met.map(Some), "{goals:?}");
+            assert_eq!(goals[1]["at_most_of"], json!({ "times": 5.0, "peer": "memcpy" }));
+        }
+    }
+
+    #[test]
+    fn a_goal_without_its_figures_is_left_out() {
+        let alone = comparison(&[("span_typical", encode::Peer::SpanwirePlain, 1.0)]).goals();
+        assert_eq!(alone.as_array().map(Vec::len), Some(1), "nothing to multiply: {alone}");
+        assert_eq!(comparison(&[]).goals(), json!([]));
+    }
+
+    #[test]
+    fn every_goal_is_of_a_figure_that_somebody_measures() {
+        fn unknown<R: Row>(also: impl Fn(R) -> Vec<String>) -> Vec<&'static str> {
+            let rows = R::value_variants().iter();
+            let benches = rows.flat_map(|row| {
+                row.figures().into_iter().map(|(bench, _)| bench).chain(also(*row))
+            });
+            let benches: Vec<_> = benches.collect();
+            let peers: Vec<_> = R::Peer::value_variants().iter().map(name_of).collect();
+            let is_known = |goal: &&Goal| {
+                let of = match goal.at_most {
+                    Limit::Value(_) => goal.peer,
+                    Limit::Times(_, peer) => peer,
+                };
+                let is_peer = |name: &str| peers.iter().any(|peer| peer == name);
+                benches.iter().any(|bench| bench == goal.bench) && is_peer(goal.peer) && is_peer(of)
+            };
+            R::GOALS.iter().filter(|goal| !is_known(goal)).map(|goal| goal.bench).collect()
+        }
+        assert_eq!(unknown::<encode::Row>(|_| Vec::new()), Vec::<&str>::new());
+        let counts = |row: pipe::Row| vec![format!("{}_allocations", row.name())];
+        assert_eq!(unknown::<pipe::Row>(counts), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_round_runs_each_row_by_each_peer_that_it_suits() {
+        let cells = options("spanwire compare encode --only log_5,points_patched").cells();
+        let of = |row| cells.iter().filter(|(found, _)| *found == row).count();
+        assert_eq!(of(encode::Row::Log5), 4, "{cells:?}");
+        assert_eq!(of(encode::Row::PointsPatched), 1, "{cells:?}");
+        assert_eq!(cells.len(), 5);
+    }
+}
