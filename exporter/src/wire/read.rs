@@ -95,6 +95,51 @@ impl<'a> Fields<'a> {
         self.rest
     }
 
+    /// The value of the next field with this number; what is between is checked and skipped.
+    #[inline]
+    pub(crate) fn next_of(&mut self, number: u32) -> Option<Result<Value<'a>, Malformed>> {
+        while !self.rest.is_empty() {
+            // Most of OTLP is fields like these.
+            if let Some((found, value)) = short(&mut self.rest, number) {
+                if found == number {
+                    return Some(Ok(Value::Len(value)));
+                }
+                continue;
+            }
+            match self.next()? {
+                Ok((found, value)) if found == number => return Some(Ok(value)),
+                Ok(_) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        None
+    }
+
+    /// Hands the bytes of all fields with this number to `visit`, checks the rest.
+    #[inline]
+    pub(crate) fn each_of(
+        &self,
+        number: u32,
+        mut visit: impl FnMut(&'a [u8]) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        let mut rest = self.rest;
+        while !rest.is_empty() {
+            if let Some((found, bytes)) = short(&mut rest, number) {
+                if found == number {
+                    visit(bytes)?;
+                }
+                continue;
+            }
+            let mut fields = self.again(rest);
+            let (found, value) = fields.field()?;
+            rest = fields.rest;
+            if found == number {
+                visit(value.bytes()?)?;
+            }
+        }
+        Ok(())
+    }
+
     #[inline]
     fn field(&mut self) -> Result<(u32, Value<'a>), Malformed> {
         let (number, wire) = key(&mut self.rest)?;
@@ -217,6 +262,22 @@ impl<'a> Iterator for Records<'a> {
         }
         Some(record)
     }
+}
+
+/// The field that `rest` begins with if it is whole and needs one byte for its key, and another if
+/// it has a length. Of another wire type only what is not `number`.
+#[inline(always)]
+fn short<'a>(rest: &mut &'a [u8], number: u32) -> Option<(u32, &'a [u8])> {
+    let [key @ 8..0x80, after @ ..] = *rest else { return None };
+    let found = u32::from(key >> 3);
+    let (value, after) = match (key & 7, after) {
+        (LEN, [len @ ..0x80, after @ ..]) => after.split_at_checked(usize::from(*len))?,
+        (FIXED64, _) if found != number => after.split_at_checked(8)?,
+        (VARINT, [..0x80, ..]) if found != number => after.split_at(1),
+        _ => return None,
+    };
+    *rest = after;
+    Some((found, value))
 }
 
 /// A field's number and wire type.

@@ -4,8 +4,7 @@ use super::super::fields::{
     any_value, array_value, instrumentation_scope, key_value, key_value_list, resource,
 };
 use super::super::read::{Malformed, Value};
-use super::message::{Member, Message, Walk};
-use super::repeated::next_of;
+use super::message::{Message, Walk};
 use super::{getters, view};
 
 /// A value of any kind: of an attribute, of an element of an array, or the body of a log record.
@@ -42,31 +41,45 @@ impl<'a> AnyValue<'a> {
         if let Self::Int(value) = *self { Some(value) } else { None }
     }
 
+    #[inline]
     pub(super) fn of(message: Message<'a>) -> Result<Self, Malformed> {
-        Ok(match message.last_member(is_any_value)? {
-            None => Self::Empty,
-            Some(member) => Self::of_member(member)?,
+        match message.only_field().and_then(Self::of_scalar) {
+            Some(value) => value,
+            None => Self::of_unusual(message),
+        }
+    }
+
+    /// A value that is not a message.
+    #[inline]
+    fn of_scalar((number, value): (u32, Value<'a>)) -> Option<Result<Self, Malformed>> {
+        Some(match number {
+            any_value::STRING_VALUE => value.text().map(Self::String),
+            any_value::BOOL_VALUE => value.varint().map(|value| Self::Bool(value != 0)),
+            any_value::INT_VALUE => value.varint().map(|value| Self::Int(value as i64)),
+            any_value::DOUBLE_VALUE => value.fixed64().map(f64::from_bits).map(Self::Double),
+            any_value::BYTES_VALUE => value.bytes().map(Self::Bytes),
+            any_value::STRING_VALUE_STRINDEX => value.varint().map(|_| Self::Empty),
+            _ => return None,
         })
     }
 
-    fn of_member(member: Member<'a>) -> Result<Self, Malformed> {
-        let value = member.value;
+    fn of_unusual(message: Message<'a>) -> Result<Self, Malformed> {
+        let Some(member) = message.last_member(is_any_value)? else { return Ok(Self::Empty) };
+        if let Some(value) = Self::of_scalar((member.number, member.value)) {
+            return value;
+        }
+        let inner = member.message()?;
         Ok(match member.number {
-            any_value::STRING_VALUE => Self::String(value.text()?),
-            any_value::BOOL_VALUE => Self::Bool(value.varint()? != 0),
-            any_value::INT_VALUE => Self::Int(value.varint()? as i64),
-            any_value::DOUBLE_VALUE => Self::Double(f64::from_bits(value.fixed64()?)),
-            any_value::ARRAY_VALUE => Self::Array(Array::over(member.message()?)),
-            any_value::KVLIST_VALUE => {
-                Self::KeyValues(Attributes::new(member.message()?, key_value_list::VALUES))
-            }
-            any_value::BYTES_VALUE => Self::Bytes(value.bytes()?),
-            _ => value.varint().map(|_| Self::Empty)?,
+            any_value::ARRAY_VALUE => Self::Array(Array::over(inner)),
+            _ => Self::KeyValues(Attributes::new(inner, key_value_list::VALUES)),
         })
     }
 
     /// The value of a `KeyValue`.
     fn of_pair(pair: Message<'a>) -> Result<Self, Malformed> {
+        if let Some((_, value)) = pair.whole().and_then(usual_pair) {
+            return Self::of(pair.inner(value)?);
+        }
         pair.message(key_value::VALUE)?.map_or(Ok(Self::Empty), Self::of)
     }
 }
@@ -93,7 +106,7 @@ impl<'a> Iterator for Array<'a> {
     type Item = Result<AnyValue<'a>, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let element = next_of(&mut self.walk, array_value::VALUES)?;
+        let element = self.walk.next_of(array_value::VALUES)?;
         let value =
             element.and_then(|value| self.around.inner(value.bytes()?)).and_then(AnyValue::of);
         if value.is_err() {
@@ -142,22 +155,19 @@ impl<'a> Attributes<'a> {
     /// value that was found.
     pub fn get(&self, key: &str) -> Result<Option<AnyValue<'a>>, Malformed> {
         let mut found = None;
-        for field in self.walk.clone() {
-            let (number, value) = field?;
-            if number == self.number {
-                let pair = value.bytes()?;
-                if self.has_key(pair, key)? {
-                    found = Some(pair);
-                }
+        self.walk.each_of(self.number, |pair| {
+            if self.has_key(pair, key)? {
+                found = Some(pair);
             }
-        }
+            Ok(())
+        })?;
         found.map(|pair| AnyValue::of_pair(self.around.inner(pair)?)).transpose()
     }
 
     #[inline]
     fn has_key(&self, pair: &[u8], key: &str) -> Result<bool, Malformed> {
-        match usual_key(pair) {
-            Some(found) => Ok(found == key.as_bytes()),
+        match usual_pair(pair) {
+            Some((found, _)) => Ok(found == key.as_bytes()),
             None => self.has_unusual_key(pair, key),
         }
     }
@@ -173,20 +183,20 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// The key of a `KeyValue` that is a short key, a short value, and nothing else.
+/// Key and value of a `KeyValue` that is a short key, a short value, and nothing else.
 #[inline]
-fn usual_key(pair: &[u8]) -> Option<&[u8]> {
+fn usual_pair(pair: &[u8]) -> Option<(&[u8], &[u8])> {
     let [KEY, key_len @ ..0x80, rest @ ..] = pair else { return None };
     let (key, value) = rest.split_at_checked(usize::from(*key_len))?;
     let [VALUE, value_len @ ..0x80, value @ ..] = value else { return None };
-    (value.len() == usize::from(*value_len)).then_some(key)
+    (value.len() == usize::from(*value_len)).then_some((key, value))
 }
 
 impl<'a> Iterator for Attributes<'a> {
     type Item = Result<(&'a str, AnyValue<'a>), Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let field = next_of(&mut self.walk, self.number)?;
+        let field = self.walk.next_of(self.number)?;
         let pair = field.and_then(|value| self.pair(value));
         if pair.is_err() {
             self.walk.end();

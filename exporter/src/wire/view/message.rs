@@ -23,6 +23,12 @@ impl<'a> Message<'a> {
         Self { bytes, parts: WHOLE, depth: 0 }
     }
 
+    /// Its bytes, if it is not split.
+    #[inline]
+    pub(super) fn whole(self) -> Option<&'a [u8]> {
+        (self.parts == WHOLE).then_some(self.bytes)
+    }
+
     /// All fields, of one part after the other.
     #[inline]
     pub(super) fn walk(self) -> Walk<'a> {
@@ -44,12 +50,9 @@ impl<'a> Message<'a> {
         number: u32,
         read: impl Fn(Value<'a>) -> Result<T, Malformed>,
     ) -> Result<Option<T>, Malformed> {
-        let mut last = None;
-        for field in self.walk() {
-            let (found, value) = field?;
-            if found == number {
-                last = Some(read(value)?);
-            }
+        let (mut walk, mut last) = (self.walk(), None);
+        while let Some(value) = walk.next_of(number) {
+            last = Some(read(value?)?);
         }
         Ok(last)
     }
@@ -132,6 +135,14 @@ impl<'a> Message<'a> {
         Ok(last)
     }
 
+    /// The field of a message that has one, as a usual `AnyValue` has.
+    #[inline]
+    pub(super) fn only_field(self) -> Option<(u32, Value<'a>)> {
+        let mut fields = Fields::at_depth(self.whole()?, self.depth);
+        let field = fields.next()?.ok()?;
+        fields.rest().is_empty().then_some(field)
+    }
+
     fn parts(self) -> impl Iterator<Item = Result<&'a [u8], Malformed>> {
         let (inside, around) = self.inside_and_around();
         let whole = (self.parts == WHOLE).then_some(Ok(inside));
@@ -196,7 +207,7 @@ impl<'a> Member<'a> {
     }
 }
 
-/// The fields of a message that may be split.
+/// The fields of a message that may be split, by their numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Walk<'a> {
     /// The fields of this part.
@@ -206,30 +217,43 @@ pub(super) struct Walk<'a> {
     parts: u32,
 }
 
-impl<'a> Iterator for Walk<'a> {
-    type Item = Result<(u32, Value<'a>), Malformed>;
-
+impl<'a> Walk<'a> {
+    /// The value of the next field with this number. Nothing comes after an error.
     #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
+    pub(super) fn next_of(&mut self, number: u32) -> Option<Result<Value<'a>, Malformed>> {
         loop {
-            if let Some(field) = self.inside.next() {
-                if field.is_err() {
-                    self.end();
-                }
-                return Some(field);
-            }
-            if self.around.rest().is_empty() {
-                return None;
+            match self.inside.next_of(number) {
+                Some(Ok(value)) => return Some(Ok(value)),
+                Some(Err(error)) => return Some(Err(self.fail(error))),
+                None if self.around.rest().is_empty() => return None,
+                None => {}
             }
             if let Err(error) = self.next_part() {
-                self.end();
-                return Some(Err(error));
+                return Some(Err(self.fail(error)));
             }
         }
     }
-}
 
-impl Walk<'_> {
+    /// Hands the messages of the remaining fields with this number to `visit`.
+    #[inline]
+    pub(super) fn each_of(
+        &self,
+        number: u32,
+        mut visit: impl FnMut(&'a [u8]) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        self.inside.each_of(number, &mut visit)?;
+        if self.around.rest().is_empty() {
+            return Ok(());
+        }
+        self.around.each_of(self.parts, |part| self.inside.again(part).each_of(number, &mut visit))
+    }
+
+    #[cold]
+    fn fail(&mut self, error: Malformed) -> Malformed {
+        self.end();
+        error
+    }
+
     /// Nothing comes any more.
     pub(super) fn end(&mut self) {
         let nothing = Fields::new(&[]);
@@ -238,12 +262,8 @@ impl Walk<'_> {
 
     #[cold]
     fn next_part(&mut self) -> Result<(), Malformed> {
-        for field in self.around.by_ref() {
-            let (number, value) = field?;
-            if number == self.parts {
-                self.inside = self.inside.again(value.bytes()?);
-                return Ok(());
-            }
+        if let Some(part) = self.around.next_of(self.parts) {
+            self.inside = self.inside.again(part?.bytes()?);
         }
         Ok(())
     }

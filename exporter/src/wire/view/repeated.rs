@@ -26,7 +26,7 @@ impl<V> Iterator for Repeated<'_, V> {
     type Item = Result<V, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let one = match next_of(&mut self.walk, self.number)? {
+        let one = match self.walk.next_of(self.number)? {
             Ok(value) => self.one(value),
             Err(error) => Err(error),
         };
@@ -66,7 +66,7 @@ impl<'a, T> Packed<'a, T> {
 
     fn number(&mut self) -> Result<Option<T>, Malformed> {
         while self.segment.is_empty() {
-            let Some(value) = next_of(&mut self.walk, self.number) else { return Ok(None) };
+            let Some(value) = self.walk.next_of(self.number) else { return Ok(None) };
             match (value?, &self.layout) {
                 (Value::Len(segment), _) => self.segment = segment,
                 (Value::Fixed64(bits), Layout::Fixed64(make)) => return Ok(Some(make(bits))),
@@ -92,15 +92,4 @@ impl<T> Iterator for Packed<'_, T> {
         }
         number.transpose()
     }
-}
-
-/// The next value of the field `number`.
-pub(super) fn next_of<'a>(
-    walk: &mut Walk<'a>,
-    number: u32,
-) -> Option<Result<Value<'a>, Malformed>> {
-    walk.find_map(|field| match field {
-        Ok((found, value)) => (found == number).then_some(Ok(value)),
-        Err(error) => Some(Err(error)),
-    })
 }
