@@ -242,3 +242,40 @@ fn an_unknown_word_is_ignored_with_a_warning_and_the_generic_one_applies() {
         ]
     );
 }
+
+#[test]
+fn limits_are_read_and_the_models_beat_the_general_ones() {
+    let (settings, warnings) = read_from(&[
+        ("OTEL_ATTRIBUTE_COUNT_LIMIT", "10"),
+        ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "100"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "11"),
+        ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "110"),
+        ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "12"),
+        ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "0"),
+        ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "99999999999"),
+        ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "140"),
+    ])
+    .unwrap();
+    assert_eq!(warnings, []);
+    let limits = settings.limits.resolve();
+    let of = |limits: &limits::AttributeLimits| (limits.count_max, limits.value_len_max);
+    assert_eq!(of(&limits.span), (11, Some(110)));
+    assert_eq!(of(&limits.event), (12, Some(110)));
+    assert_eq!(of(&limits.link), (0, Some(110)));
+    assert_eq!(of(&limits.log), (u32::MAX, Some(140)));
+    assert_eq!(of(&limits.exempt), (u32::MAX, None));
+}
+
+#[test]
+fn a_limit_that_is_no_number_is_ignored_with_a_warning_and_the_general_one_applies() {
+    let (settings, warnings) = read_from(&[
+        ("OTEL_ATTRIBUTE_COUNT_LIMIT", "10"),
+        ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "-1"),
+        ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", ""),
+    ])
+    .unwrap();
+    let warnings: Vec<_> = warnings.iter().map(|warning| warning.source_name).collect();
+    assert_eq!(warnings, ["OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT"]);
+    let limits = settings.limits.resolve();
+    assert_eq!((limits.log.count_max, limits.log.value_len_max), (10, None));
+}

@@ -68,6 +68,7 @@ impl<'a, const N: usize> PaddedRef<'a, N> {
 /// # Safety
 ///
 /// - `write` initialises the first `size()` bytes of the memory it is given.
+#[allow(unnameable_types, reason = "nobody else may say what is written")]
 pub unsafe trait Sealed {
     /// Bytes that may be written behind the end.
     const PADDING: usize;

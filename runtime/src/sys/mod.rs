@@ -8,6 +8,8 @@
 //! No other file asks which system it is built for, but for a few lines that
 //! `bench/tests/tidy.rs` lists.
 
+#[cfg(feature = "internals")]
+pub mod counting;
 pub mod errno;
 pub mod files;
 pub mod fork;
