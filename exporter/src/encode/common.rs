@@ -123,14 +123,14 @@ impl<'p, 'm> Place<'p, 'm> {
     #[inline(always)] // Taken apart, it stays in registers for what is no array.
     pub(crate) fn list<V: Value>(self, values: impl IntoIterator<Item = V>) {
         let Self { out, field, name, limits, around } = self;
-        put_list(out, field, name, limits, around, values);
+        put_list(out, field, name.text(), limits, around, values);
     }
 
     /// A map.
     #[inline(always)] // See `list`.
     pub(crate) fn map<K: AsRef<str>, V: Value>(self, entries: impl IntoIterator<Item = (K, V)>) {
         let Self { out, field, name, limits, around } = self;
-        put_map(out, field, name, limits, around, limits.duplicates, entries);
+        put_map(out, field, name.text(), limits, around, limits.duplicates, entries);
     }
 
     /// A map of which it is known that no two keys are equal: looking for such, in a map of many
@@ -141,7 +141,7 @@ impl<'p, 'm> Place<'p, 'm> {
         entries: impl IntoIterator<Item = (K, V)>,
     ) {
         let Self { out, field, name, limits, around } = self;
-        put_map(out, field, name, limits, around, Duplicates::Keep, entries);
+        put_map(out, field, name.text(), limits, around, Duplicates::Keep, entries);
     }
 
     /// A value with parts, which are the message `member` of the oneof; an empty value if that
@@ -167,11 +167,12 @@ impl<'p, 'm> Place<'p, 'm> {
 fn put_list<V: Value>(
     out: &mut Cursor<'_>,
     field: u8,
-    name: Name<'_>,
+    name: Option<&str>,
     limits: &AttributeLimits,
     around: Around,
     values: impl IntoIterator<Item = V>,
 ) {
+    let name = name.map_or(Name::None, Name::Plain);
     let place = Place { out, field, name, limits, around };
     place.parts(ARRAY_VALUE, LIST_MESSAGES, |out, around| {
         for value in values {
@@ -184,12 +185,13 @@ fn put_list<V: Value>(
 fn put_map<K: AsRef<str>, V: Value>(
     out: &mut Cursor<'_>,
     field: u8,
-    name: Name<'_>,
+    name: Option<&str>,
     limits: &AttributeLimits,
     around: Around,
     duplicates: Duplicates,
     entries: impl IntoIterator<Item = (K, V)>,
 ) {
+    let name = name.map_or(Name::None, Name::Plain);
     let place = Place { out, field, name, limits, around };
     place.parts(KVLIST_VALUE, MAP_MESSAGES, |out, around| {
         let mut names = Names::new(out.len());
@@ -204,6 +206,7 @@ fn put_map<K: AsRef<str>, V: Value>(
 }
 
 impl<'p> Name<'p> {
+    #[inline(always)]
     fn text(self) -> Option<&'p str> {
         match self {
             Self::None => None,
