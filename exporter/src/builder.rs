@@ -205,7 +205,8 @@ impl Builder {
     }
 
     /// At most this many records a request. Default `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` for traces
-    /// and `OTEL_BLRP_MAX_EXPORT_BATCH_SIZE` for logs if set, else no limit: bytes decide.
+    /// and `OTEL_BLRP_MAX_EXPORT_BATCH_SIZE` for logs if set, else no limit: bytes decide. Of
+    /// metrics, data points are counted, and a metric that alone has more is not cut.
     pub fn batch_records(mut self, most: u64) -> Self {
         self.batch.records_max = Some(most);
         self

@@ -74,7 +74,7 @@ pub enum Kind {
     /// There are more instrumentation scopes or resources than the exporter's table holds: the
     /// records of the others are dropped.
     TooManyScopes,
-    /// The exporter's thread died: nothing is delivered any more.
+    /// A delivery died (a bug): nothing of its signal is delivered any more.
     Died,
 }
 

@@ -54,6 +54,42 @@ fn batcher(limits: Limits) -> (Batcher, Vec<Batch>) {
     (Batcher::new(limits, weigher(Signal::Traces)), Vec::new())
 }
 
+/// Counts a record for as much as its first byte says.
+fn by_first_byte(record: &[u8]) -> u64 {
+    record[2].into()
+}
+
+#[test]
+fn a_record_that_counts_for_more_than_the_limit_is_a_batch_of_its_own() {
+    let limits = Limits { records_max: Some(10), ..Limits::default() };
+    let (mut batcher, mut due) = (Batcher::new(limits, by_first_byte), Vec::new());
+    let run = [record(4, 0), record(6, 0), record(50, 0), record(1, 0)];
+    let whole = Item { records: 61, ..item(0, 0, &run) };
+    assert_eq!(batcher.push(whole, &mut due), Oversize::default());
+    batcher.cut_all(&mut due);
+    let records: Vec<_> = due.iter().map(|batch| batch.records).collect();
+    assert_eq!(records, [10, 50, 1]);
+}
+
+#[test]
+fn what_is_cut_apart_adds_up_and_leaves_what_is_open_alone() {
+    let limits = Limits { request_bytes_max: 2000, target_bytes: 1000, records_max: None };
+    let (mut batcher, mut due) = batcher(limits);
+    let _ = batcher.push(item(0, 0, &[record(1, 10)]), &mut due);
+    let apart = || vec![item(0, 0, &[record(2, 900), record(3, 900)]), item(0, 1, &[record(4, 0)])];
+    // Nobody has counted how many are in which item.
+    let uncounted = apart().into_iter().map(|item| Item { records: 0, ..item }).collect();
+    assert_eq!(batcher.cut_apart(uncounted, 3, &mut due), Oversize::default());
+    assert_eq!(due.iter().map(|batch| batch.records).sum::<u64>(), 3);
+    assert!(due.iter().all(|batch| batch.request_bytes <= 2000));
+    assert_eq!((batcher.open.len(), batcher.open[0].records), (1, 1));
+    due.clear();
+    // What fits nowhere is counted too.
+    let huge = vec![item(0, 0, &[record(5, 3000), record(6, 0)])];
+    let left_out = batcher.cut_apart(huge, 2, &mut due);
+    assert_eq!((left_out.records, due[0].records), (1, 1));
+}
+
 #[test]
 fn a_batch_is_cut_when_it_reaches_its_target() {
     let (mut batcher, mut due) = batcher(Limits { target_bytes: 200, ..Limits::default() });

@@ -45,7 +45,8 @@ pub(crate) struct Delivery {
     alive: Alive,
     drainer: Drainer,
     batcher: Batcher,
-    /// Batches that wait for a lane, oldest first. Bounded by the pipe's pool: each leases chunks.
+    /// Batches that wait for a lane, oldest first. Bounded by the pipe's pool, of which each leases
+    /// chunks, and by the bytes of submissions.
     ready: VecDeque<Ready>,
     lanes: Lanes,
     tickets: Tickets,
@@ -131,7 +132,7 @@ impl Delivery {
             phase: Phase::Idle,
             is_pressed: false,
             age_max: age_max.min(AGE_LIMIT),
-            fullness: Fullness::new(age_max.min(AGE_LIMIT)),
+            fullness: Fullness::new(age_max.clamp(QUIET_MIN, AGE_LIMIT)),
             is_full_told: false,
             unnamed_reported: 0,
             leaves_behind,
@@ -202,7 +203,7 @@ impl Delivery {
             Phase::Gathering(until) => Some(until),
             Phase::Stopping => self.stopping.as_ref().and_then(|stopping| stopping.deadline),
             // Nothing else may happen for long; that records are dropped is to be noticed.
-            Phase::Overdue => Instant::now().checked_add(self.age_max),
+            Phase::Overdue => Instant::now().checked_add(self.age_max.max(QUIET_MIN)),
             Phase::Idle => None,
         };
         let submitted = self.oldest_submission().and_then(|(_, owner)| owner.deadline);
@@ -549,13 +550,16 @@ impl Drop for Alive {
         line.commands.close();
         self.shared.end.come();
         if has_panicked {
-            let message = "the exporter's thread panicked; nothing is delivered any more";
+            let message =
+                "the delivery panicked (a bug); nothing of this signal is delivered any more";
             let about = (Kind::Died, self.signal);
             self.shared.diagnostics.report(about, message, Instant::now());
         }
     }
 }
 
+/// A buffer without drops for less than this is not said to have room, however short the age is.
+const QUIET_MIN: Duration = Duration::from_millis(100);
 /// What is said when records begin to be dropped for want of room.
 const FULL: &str = "the buffer is full: producers are faster than the collector, and records are \
                     dropped; raise Builder::buffer_bytes, or look why the collector is slow";
