@@ -43,6 +43,43 @@ fn an_idle_exporter_makes_no_context_switch() {
     }
 }
 
+/// The three signals have one worker. While one gathers a batch, which needs no wake, the worker
+/// sleeps as idle for the others.
+#[test]
+fn a_span_wakes_nobody_because_another_signal_is_idle() {
+    for io in DRIVERS {
+        let collector = Collector::start();
+        let exporter = builder(&collector.endpoint())
+            .0
+            .io(io)
+            .thread_name("spanwire-doze")
+            .batch_age(LONG)
+            .build()
+            .unwrap();
+        let provider = provider(&exporter, "service");
+        // The first wakes it; it gathers from then on.
+        end_spans(&provider, 1);
+        let names = ["spanwire-doze"];
+        let quiet = (0..50).any(|_| {
+            let before = switches(&names);
+            std::thread::sleep(Duration::from_millis(100));
+            switches(&names) == before
+        });
+        assert!(quiet, "{io:?}: the exporter's thread never came to rest");
+        let before = switches(&names);
+        for _ in 0..100 {
+            end_spans(&provider, 1);
+            // It would have the time to fall asleep again.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // A few may still come of the first; none of each span.
+        let woken = switches(&names) - before;
+        assert!(woken < 10, "{io:?}: woken {woken} times");
+        exporter.shutdown(LONG).unwrap();
+        assert_eq!(collector.ids().len(), 101);
+    }
+}
+
 /// Voluntary context switches of this process's threads with those names.
 fn switches(names: &[&str]) -> u64 {
     names.iter().map(|name| switches_of(name)).sum()

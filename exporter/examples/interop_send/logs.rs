@@ -131,7 +131,7 @@ struct Recorder {
 
 impl LogProcessor for Recorder {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        let name = record.target().map_or_else(|| scope.name(), |target| target);
+        let name = record.target().map_or_else(|| scope.name(), AsRef::as_ref);
         let scope = json::scope(scope, name);
         self.sent.line(&self.resource, &scope, "log", &written(record));
     }
