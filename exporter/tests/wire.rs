@@ -51,20 +51,21 @@ proptest! {
 
     #[test]
     fn a_request_cut_or_broken_anywhere_is_refused_as_prost_refuses_it(
+        signal in prop::sample::select(&Signal::ALL[..]),
         entropy in entropy(),
         at in any::<prop::sample::Index>(),
         byte in prop::option::of(any::<u8>()),
     ) {
-        let mut request = SCHEMA.request_of(Signal::Traces, &entropy);
+        let mut request = SCHEMA.request_of(signal, &entropy);
         prop_assume!(!request.is_empty());
         let at = at.index(request.len());
         match byte {
             Some(byte) => request[at] = byte,
             None => request.truncate(at),
         }
-        let theirs = Request::decode(Signal::Traces, &request).map(drop);
+        let theirs = Request::decode(signal, &request).map(drop);
         let mut json = b"before".to_vec();
-        match json_transcode(Signal::Traces, &request, &mut json) {
+        match json_transcode(signal, &request, &mut json) {
             Ok(()) => prop_assert!(theirs.is_ok(), "{theirs:?}"),
             Err(error) => {
                 let is_stricter = error == Malformed::Overlong;

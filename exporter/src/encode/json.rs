@@ -212,7 +212,8 @@ impl<'m> Writer<'_, 'm> {
         Ok(())
     }
 
-    /// A message field that stands there again: to merge is to concatenate.
+    /// A message field that stands there again: to merge is to concatenate. Each part has to be
+    /// whole, or one would end what another begins.
     #[cold]
     fn merged(
         &mut self,
@@ -222,7 +223,9 @@ impl<'m> Writer<'_, 'm> {
     ) -> Result<(), Malformed> {
         let mut merged = Vec::new();
         for part in self.occurrences(field.number, found) {
-            merged.extend_from_slice(part?.bytes()?);
+            let part = part?.bytes()?;
+            Fields::at_depth(part, self.depth + 1).try_for_each(|field| field.map(drop))?;
+            merged.extend_from_slice(part);
         }
         self.inner(layout, &merged)
     }

@@ -28,7 +28,7 @@ pub enum Duplicates {
 /// The limits of one kind of record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AttributeLimits {
-    /// Attributes that are kept; [`u32::MAX`] is all.
+    /// Attributes that are kept; [`u32::MAX`] is all, because nobody said a number.
     pub(crate) count_max: u32,
     /// Characters of a string and bytes of a byte array that are kept; `None` is all.
     pub(crate) value_len_max: Option<u32>,
@@ -188,6 +188,8 @@ impl GivenModel {
     const fn resolve(self, exempt: &AttributeLimits, count_max: u32) -> AttributeLimits {
         AttributeLimits {
             count_max: match self.count_max {
+                // As good as all, and not mistaken for nobody's word: see `of_raw_data`.
+                Some(u32::MAX) => u32::MAX - 1,
                 Some(count) => count,
                 None => count_max,
             },
@@ -239,6 +241,12 @@ mod tests {
     #[test]
     fn what_a_program_told_the_sdk_is_not_cut_by_a_default() {
         assert_eq!(counts(&Limits::DEFAULT)[..3], [u32::MAX; 3]);
+    }
+
+    #[test]
+    fn who_says_all_of_them_means_it_for_raw_data_too() {
+        let given = Given { general: model(u32::MAX, 1), ..Given::default() };
+        assert!(counts(&given.resolve().of_raw_data()).iter().all(|count| *count > 1 << 31));
     }
 
     #[test]

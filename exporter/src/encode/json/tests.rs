@@ -154,6 +154,18 @@ fn a_message_that_is_split_is_merged() {
     assert!(span.contains(r#"{"name":"n","status":{"message":"a","code":2}}"#), "{span}");
 }
 
+/// prost decodes each part where it stands; put side by side, one could end what another began.
+#[test]
+fn each_part_of_a_split_message_is_whole() {
+    let begun = [0x0a, 4, b'a'];
+    let split = [inside(5, begun), inside(5, "bcd")].concat();
+    assert_eq!(json(Signal::Logs, &request(split)), Err(Malformed::Truncated));
+    // The value of an attribute as well.
+    let value = [inside(2, begun), inside(2, "bcd")].concat();
+    let pair = inside(6, value);
+    assert_eq!(json(Signal::Logs, &request(pair)), Err(Malformed::Truncated));
+}
+
 #[test]
 fn values_nest_to_a_bound() {
     // A resource, a scope, a record, the body; then two messages for each array.
