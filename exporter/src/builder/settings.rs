@@ -100,7 +100,7 @@ impl Builder {
         (!is_about_collectors).then(|| (self.lookup)(name)).flatten()
     }
 
-    /// A pool of the configured size whose worker is woken for a batch, or for a quarter of it.
+    /// A pool of the configured size whose worker is woken for two batches, or for a quarter of it.
     fn pipe_config(&self, signal: Signal, batch_bytes: usize) -> pipe::Config {
         let mut config = pipe::Config::default();
         if signal == Signal::Metrics {
@@ -109,7 +109,9 @@ impl Builder {
             return config;
         }
         config.chunks = self.buffer_bytes.div_ceil(config.chunk_bytes);
-        config.wake_bytes = batch_bytes.min(self.buffer_bytes / 4);
+        // Two batches: a wake costs the thread that rings microseconds, so of spans of the usual
+        // size less than one in a thousand is to pay for it.
+        config.wake_bytes = batch_bytes.saturating_mul(2).min(self.buffer_bytes / 4);
         config.record_bytes_max = self.batch.request_bytes_max;
         config.large_bytes = self.buffer_bytes / 2;
         config.when_full = self.when_full;
