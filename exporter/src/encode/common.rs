@@ -3,6 +3,8 @@
 //! A producer's values are walked where they are: its type implements [`Value`], which says to a
 //! [`Place`] what it is. [`Attributes`] writes the attributes of one record within its limits.
 
+use std::collections::HashSet;
+
 use spanwire_runtime::buf::{Cursor, Padded};
 
 use super::envelope::Frame;
@@ -133,6 +135,22 @@ impl<'p, 'm> Place<'p, 'm> {
         put_map(out, field, name.text(), limits, around, limits.duplicates, entries);
     }
 
+    /// A map whose entries are all there. Of a long one equal keys are found with a table: to look
+    /// back from each entry would take the square of their number.
+    #[inline(always)] // See `list`.
+    pub(crate) fn entries<'e, E, V: Value>(
+        self,
+        entries: &'e [E],
+        pair: impl Fn(&'e E) -> (&'e str, V),
+    ) {
+        if entries.len() > MANY && self.limits.duplicates == Duplicates::LastWins {
+            let last = last_of_each(entries, |entry| pair(entry).0);
+            self.unique_map(last.into_iter().map(pair));
+        } else {
+            self.map(entries.iter().map(pair));
+        }
+    }
+
     /// A map of which it is known that no two keys are equal: looking for such, in a map of many
     /// thousand entries, would take most of the time.
     #[inline(always)] // See `list`.
@@ -203,6 +221,15 @@ fn put_map<K: AsRef<str>, V: Value>(
             value.put(Place { out: &mut *out, field: ENTRIES, name, limits, around });
         }
     });
+}
+
+/// The last entry of each name, in their order.
+#[cold]
+fn last_of_each<'e, E>(entries: &'e [E], name: impl Fn(&'e E) -> &'e str) -> Vec<&'e E> {
+    let mut seen = HashSet::with_capacity(entries.len());
+    let mut kept: Vec<_> = entries.iter().rev().filter(|entry| seen.insert(name(entry))).collect();
+    kept.reverse();
+    kept
 }
 
 impl<'p> Name<'p> {
@@ -485,6 +512,9 @@ fn first_chars(text: &str, count: u32) -> &str {
 const ROOM: usize = 1024;
 /// About the bytes of an array or map: most fit a one-byte length, others are moved.
 const PARTS_LEN: usize = 64;
+
+/// Entries of which equal names are not looked for one by one: as many as the bits of a name.
+const MANY: usize = 512;
 
 /// Messages that may stand in each other below a value. Decoders of protobuf (C++, upb, Java,
 /// prost) take 100 in a request and refuse all of it beyond; the values that stand deepest, the

@@ -172,9 +172,7 @@ impl common::Value for Value<'_> {
             Self::Bytes(bytes) => place.scalar(Scalar::Bytes(bytes)),
             Self::Empty => place.scalar(Scalar::Empty),
             Self::List(values) => place.list(*values),
-            Self::Map(entries) => {
-                place.map(entries.iter().map(|entry| (entry.name(), entry.value)))
-            }
+            Self::Map(entries) => place.entries(entries, |entry| (entry.name(), entry.value)),
         }
     }
 }

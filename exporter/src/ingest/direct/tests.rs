@@ -188,6 +188,21 @@ proptest! {
     }
 }
 
+#[test]
+fn a_map_of_many_entries_has_each_key_once_too() {
+    for len in [511, 512, 513, 2_000] {
+        let number = |number| common::AnyValue { value: Some(Any::IntValue(number)) };
+        let entries = (0..len).map(|at| entry(&format!("key.{}", at * 7 % 900), number(at)));
+        let of_span = vec![entry("map", map(entries.collect()))];
+        let mut span = Span::new([1; 16], [2; 8], "span");
+        span.attributes = plain(&of_span);
+        let ours = ScopeSpans::decode(&*record(&span, &Limits::DEFAULT)).unwrap();
+        let mut theirs = of_span;
+        limit(&mut theirs, &mut 0, &Limits::DEFAULT.span);
+        assert_eq!(ours.spans[0].attributes, theirs, "{len}");
+    }
+}
+
 /// A value in `depth` others: arrays, maps, or both in turn.
 fn nested(depth: usize, is_map: impl Fn(usize) -> bool) -> common::AnyValue {
     let leaf = common::AnyValue { value: Some(Any::IntValue(7)) };
