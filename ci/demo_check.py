@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Reads the JSON line of `spanwire demo --json` and fails unless every span arrived over the named driver."""
+"""Reads the JSON line of `spanwire demo --json` and fails unless every span, log record and data point arrived over
+the named driver."""
 
 import json
 import sys
@@ -15,7 +16,16 @@ checks = {
     "delivered equals emitted": result["delivered"] == result["emitted"],
     f"driver is {driver}": result["driver"] == driver,
 }
+for signal in ("traces", "logs", "metrics"):
+    of = result["signals"][signal]
+    checks |= {
+        f"{signal}: emitted is above 0": of["emitted"] > 0,
+        f"{signal}: lost is 0": of["lost"] == 0,
+        f"{signal}: delivered equals emitted": of["delivered"] == of["emitted"],
+        f"{signal}: decoded equals delivered": of["decoded"] == of["delivered"],
+    }
 failed = [check for check, holds in checks.items() if not holds]
 if failed:
     sys.exit(f"demo: not so: {', '.join(failed)}\n{json.dumps(result)}")
-print(f"demo: {driver}: {result['emitted']} spans emitted, delivered and decoded, {result['spans_per_s']:.0f} spans/s")
+counts = ", ".join(f"{result['signals'][signal]['emitted']} of {signal}" for signal in ("traces", "logs", "metrics"))
+print(f"demo: {driver}: {counts} emitted, delivered and decoded, {result['spans_per_s']:.0f} spans/s")

@@ -6,6 +6,7 @@ use spanwire_bench::{
     cli::{Cli, Command},
     compare::{
         self, Row,
+        flood::Flooded,
         lines::{Table, Unit},
         runtime::{
             peer::Peer,
@@ -14,7 +15,8 @@ use spanwire_bench::{
         table::{Figure, Line, intervals, ratios},
     },
     histogram::Percentiles,
-    report::Summary,
+    report::{SignalSummary, Summary},
+    shape::Signal,
     subject::{Counts, Kind},
 };
 
@@ -52,6 +54,11 @@ fn the_options_that_the_documentation_names_are_there() {
     assert_eq!((options.spans, options.runs), (300_000, 5));
     assert_eq!(options.rate, [10_000, 100_000]);
     assert_eq!(options.peers, Kind::ALL, "all peers, when none is named");
+    for shape in ["bare", "typical", "heavy", "spec"] {
+        for signal in ["traces", "logs", "metrics"] {
+            parse(&format!("spanwire compare export --shape {shape} --signal {signal} --json"));
+        }
+    }
     let runtime =
         "spanwire compare runtime --runs 3 --only yield_1,ping_pong --peers tokio-mt --json";
     let Some(Command::Compare(compare::Command::Runtime(options))) = parse(runtime).command else {
@@ -69,6 +76,10 @@ fn wrong_values_are_refused() {
         "spanwire sink --listen nowhere",
         "spanwire compare export --peers otlp-pigeon",
         "spanwire compare export --runs 0",
+        "spanwire compare export --shape round",
+        "spanwire compare export --signal profiles",
+        "spanwire compare export --flood 0",
+        "spanwire sink --ceiling --count-only",
         "spanwire compare runtime --only no_such_row",
         "spanwire compare runtime --peers carrier-pigeon",
         "spanwire compare runtime --budget-ms 0",
@@ -167,6 +178,50 @@ fn the_keys_of_a_comparison_are_stable() {
     };
     assert_eq!(keys(intervals(&lines)), keys(ratios(&lines)));
     assert_eq!(intervals(&lines)["spanwire-uring"]["cpu_vs_otlp_http"], json!([6.0, 6.0]));
+}
+
+#[test]
+fn every_rival_is_met_by_one_of_ours() {
+    use spanwire_bench::subject::Role;
+    for rival in Kind::ALL.into_iter().filter(|kind| kind.role() == Role::Rival) {
+        assert!(Kind::ALL.into_iter().any(|ours| ours.meets(rival)), "{rival}");
+    }
+    assert!(!Kind::SpanwireUring.meets(Kind::TracingOtlp), "other spans are other work");
+    assert!(!Kind::SpanwireUring.meets(Kind::Noop) && !Kind::OtlpHttp.meets(Kind::OtlpHyper));
+}
+
+#[test]
+fn a_flood_survives_its_way_between_processes() {
+    let flooded = Flooded {
+        peer: Kind::OtlpHttp,
+        emitted: 100,
+        refused: 30,
+        received: 60,
+        seconds: 2.0,
+        cpu_s_per_million: 0.5,
+        rss_begin_mb: 20.0,
+        rss_rest_mb: 25.0,
+    };
+    assert_eq!(Flooded::from_json(&flooded.to_json().to_string()), Ok(flooded.clone()));
+    assert_eq!((flooded.lost(), flooded.rss_growth_mb()), (10, 5.0));
+}
+
+#[test]
+fn one_signal_that_lost_something_fails_the_whole_program() {
+    let of = |signal, decoded| SignalSummary {
+        signal,
+        emitted: 10,
+        counts: Counts { delivered: 10, ..Counts::default() },
+        decoded: Some(decoded),
+    };
+    let whole = Summary { emitted: 920, decoded: Some(840), ..summary() };
+    assert!(whole.is_complete());
+    let with = |signals| Summary { signals, ..whole.clone() };
+    assert!(with(vec![of(Signal::Logs, 10)]).is_complete());
+    let lossy = with(vec![of(Signal::Logs, 10), of(Signal::Metrics, 9)]);
+    assert!(!lossy.is_complete());
+    assert_eq!(lossy.to_json()["signals"]["metrics"]["lost"], 1);
+    assert_eq!(lossy.to_json()["lost"], 0, "the keys of traces stay what they are");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use spanwire_bench::{
     shape::Signal,
     tally::Counts,
 };
-use support::{PROTOBUF, body, post};
+use support::{PROTOBUF, body, post, post_to};
 
 #[test]
 fn every_span_is_counted_once_by_its_id() {
@@ -37,6 +37,26 @@ fn a_body_that_does_not_decode_is_refused_and_counted_apart() {
     assert_eq!(post(&collector.endpoint(), PROTOBUF, &cut).0, 400);
     let counts = collector.finish().traces;
     assert_eq!((counts.records, counts.malformed), (0, 1));
+}
+
+#[test]
+fn log_records_and_points_are_counted_apart() {
+    let collector = Collector::start().unwrap();
+    // Two records, one of them with the id of a span; in the other request a gauge with two points.
+    let logs = wrapped(&[0x12, 10, 0x52, 8, 1, 1, 1, 1, 1, 1, 1, 1, 0x12, 0]);
+    let metrics = wrapped(&[0x12, 6, 0x2a, 4, 0x0a, 0, 0x0a, 0]);
+    assert_eq!(post_to(&collector.endpoint(), "/v1/logs", PROTOBUF, &logs).0, 200);
+    assert_eq!(post_to(&collector.endpoint(), "/v1/metrics", PROTOBUF, &metrics).0, 200);
+    assert_eq!(post_to(&collector.endpoint(), "/v1/profiles", PROTOBUF, &[]).0, 404);
+    let received = collector.finish();
+    assert_eq!((received.logs.records, received.logs.unique), (2, 2));
+    assert_eq!((received.metrics.records, received.traces.records), (2, 0));
+}
+
+/// Records in a scope in a resource, up to 125 bytes.
+fn wrapped(records: &[u8]) -> Vec<u8> {
+    let length = records.len() as u8;
+    [&[0x0a, length + 2, 0x12, length][..], records].concat()
 }
 
 #[test]

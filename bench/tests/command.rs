@@ -17,7 +17,12 @@ fn run(io: &str, args: &[&str]) -> (Option<i32>, Value) {
 /// As `run`, with the environment's endpoint.
 fn run_with(io: &str, args: &[&str], endpoint: Option<&str>) -> (Option<i32>, Value) {
     let mut command = Command::new(program());
-    for variable in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] {
+    for variable in [
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+    ] {
         command.env_remove(variable);
     }
     command.envs(endpoint.map(|url| ("OTEL_EXPORTER_OTLP_ENDPOINT", url)));
@@ -40,6 +45,15 @@ fn the_demo_loses_nothing_and_names_its_driver() {
         assert!(json["emitted"].as_u64() > Some(900), "three spans a request at least: {json}");
         assert_eq!(json["driver"], *io, "{json}");
         assert!(json["on_end_ns"]["p50"].as_u64() > Some(0), "{json}");
+        for signal in ["traces", "logs", "metrics"] {
+            let of = &json["signals"][signal];
+            assert!(of["emitted"].as_u64() > Some(0), "{signal}: {json}");
+            assert_eq!(of["lost"], 0, "{signal}: {json}");
+            for count in ["delivered", "decoded"] {
+                assert_eq!(of[count], of["emitted"], "{count} {signal}: {json}");
+            }
+        }
+        assert_eq!(json["signals"]["traces"]["emitted"], json["emitted"]);
     }
 }
 
@@ -49,7 +63,26 @@ fn the_demo_exports_where_the_environment_says() {
     let demo = ["demo", "--requests", "100", "--quiet", "--json"];
     let (code, json) = run_with("auto", &demo, Some(sink.endpoint()));
     assert_eq!((code, &json["decoded"]), (Some(0), &Value::Null), "{json}");
-    assert_eq!(json["emitted"].as_u64(), Some(sink.finish().unwrap().traces.unique), "{json}");
+    let received = sink.finish().unwrap();
+    assert_eq!(json["emitted"].as_u64(), Some(received.traces.unique), "{json}");
+    let emitted = |signal: &str| json["signals"][signal]["emitted"].as_u64();
+    assert_eq!(emitted("logs"), Some(received.logs.records), "{json}");
+    assert_eq!(emitted("metrics"), Some(received.metrics.records), "{json}");
+}
+
+#[test]
+fn the_demo_exports_only_what_has_an_endpoint() {
+    let sink = SinkProcess::start_program(program(), None).unwrap();
+    let output = Command::new(program())
+        .args(["demo", "--requests", "20", "--quiet", "--json"])
+        .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
+        .env("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", format!("{}/v1/logs", sink.endpoint()))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let received = sink.finish().unwrap();
+    assert!(received.logs.records >= 20, "a line in the access log for each request");
+    assert_eq!((received.traces.requests, received.metrics.requests), (0, 0));
 }
 
 #[test]
@@ -110,6 +143,54 @@ fn a_comparison_has_a_row_for_each_peer_that_can_run() {
         assert!(rows.iter().all(|row| row["lost"] == 0 && row["runs"] == 2), "{json}");
     }
     assert!(json["ratios"]["spanwire-epoll"]["app_ns_over_noop"].is_number(), "{json}");
+}
+
+#[test]
+fn every_signal_can_be_compared_in_every_shape() {
+    for signal in ["logs", "metrics"] {
+        for shape in ["bare", "typical", "heavy", "spec"] {
+            let args = ["compare", "export", "--peers=spanwire-epoll,noop", "--spans=2000"];
+            let more = ["--runs=1", "--rate=0", "--signal", signal, "--shape", shape, "--json"];
+            let (code, json) = run("auto", &[&args[..], &more].concat());
+            assert_eq!((code, json["signal"].as_str()), (Some(0), Some(signal)), "{json}");
+            let rows = json["rows"].as_array().unwrap();
+            assert!(rows.len() == 2 && rows.iter().all(|row| row["lost"] == 0), "{json}");
+            assert_eq!(json["fixed_rate"], Value::Null, "{json}");
+            assert_eq!(json["goals"], serde_json::json!([]), "goals are about spans");
+        }
+    }
+}
+
+#[test]
+fn ready_batches_and_the_sinks_ceiling_are_rows_of_their_own() {
+    let args = ["compare", "export", "--peers=spanwire-alone,sink-ceiling", "--spans=5000"];
+    let (code, json) = run("auto", &[&args[..], &["--runs=2", "--rate=0", "--json"]].concat());
+    assert_eq!((code, &json["rows"]), (Some(0), &serde_json::json!([])), "{json}");
+    let alone = &json["alone"]["rows"][0];
+    assert_eq!((alone["peer"].as_str(), alone["lost"].as_i64()), (Some("spanwire-alone"), Some(0)));
+    assert!(json["sink_ceiling"]["delivered_per_s"].as_f64() > Some(0.0), "{json}");
+    assert_eq!(json["sink_ceiling"]["lost"], 0, "{json}");
+    assert_eq!(json["goals"][0]["goal"], "alone_cpu_s_per_million", "{json}");
+}
+
+#[test]
+fn a_flood_tells_what_was_dropped_and_how_memory_went() {
+    let args = ["compare", "export", "--peers=spanwire-epoll", "--flood=1", "--json"];
+    let (code, json) = run("auto", &args);
+    assert_eq!(code, Some(0), "{json}");
+    let flood = &json["flood"][0];
+    assert_eq!((flood["peer"].as_str(), flood["lost"].as_i64()), (Some("spanwire-epoll"), Some(0)));
+    assert!(
+        flood["rss_mb"].as_f64() > Some(0.0) && flood["delivered"].as_u64() > Some(0),
+        "{json}"
+    );
+    let goals: Vec<_> = json["goals"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|goal| goal["goal"].as_str().unwrap())
+        .collect();
+    assert_eq!(goals, ["flood_dropped", "flood_rss_mb", "flood_rss_growth_mb"]);
 }
 
 #[test]

@@ -11,21 +11,31 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::signal::{Signal as SystemSignal, kill},
     unistd::Pid,
 };
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::ExportTraceServiceRequest,
+    collector::{
+        logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+        trace::v1::ExportTraceServiceRequest,
+    },
     common::v1::{AnyValue, KeyValue, any_value::Value},
+    logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
+    metrics::v1::{
+        ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint,
+        Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary, SummaryDataPoint,
+        metric::Data,
+    },
     trace::v1::{ResourceSpans, ScopeSpans, Span, span},
 };
 use proptest::prelude::*;
 use prost::Message as _;
 use spanwire_bench::{
+    shape::Signal,
     sink::{SinkProcess, walk},
     tally::{Counts, Received},
 };
-use support::{PROTOBUF, body, connect, exchange, post};
+use support::{PROTOBUF, body, connect, exchange, post, post_to};
 
 /// The naive oracle: a full decode.
 fn decoded_ids(body: &[u8]) -> Option<Vec<u64>> {
@@ -82,7 +92,97 @@ fn any_request() -> impl Strategy<Value = ExportTraceServiceRequest> {
         .prop_map(|resource_spans| ExportTraceServiceRequest { resource_spans })
 }
 
+fn walked(signal: Signal, body: &[u8]) -> Option<(u64, Vec<u64>)> {
+    let mut ids = Vec::new();
+    walk::records(signal, body, &mut ids).ok().map(|records| (records, ids))
+}
+
+/// Records with the id of a span, or without.
+fn any_logs() -> impl Strategy<Value = ExportLogsServiceRequest> {
+    let record = (any::<Option<u64>>(), "[a-z]{0,200}").prop_map(|(id, text)| LogRecord {
+        trace_id: id.map_or(Vec::new(), |_| vec![7; 16]),
+        span_id: id.map_or(Vec::new(), |id| id.to_be_bytes().to_vec()),
+        body: Some(AnyValue { value: Some(Value::StringValue(text)) }),
+        ..LogRecord::default()
+    });
+    let scope = prop::collection::vec(record, 0..5);
+    let scope = scope.prop_map(|log_records| ScopeLogs { log_records, ..ScopeLogs::default() });
+    let scopes = prop::collection::vec(scope, 0..3);
+    scopes.prop_map(|scope_logs| ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }],
+    })
+}
+
+/// Metrics of all kinds, and of none.
+fn any_metrics() -> impl Strategy<Value = ExportMetricsServiceRequest> {
+    let metric = (0..6_u8, 0..5_usize).prop_map(|(kind, points)| Metric {
+        name: "a.metric".into(),
+        unit: "s".into(),
+        data: data(kind, points),
+        ..Metric::default()
+    });
+    prop::collection::vec(metric, 0..6).prop_map(|metrics| ExportMetricsServiceRequest {
+        resource_metrics: vec![ResourceMetrics {
+            scope_metrics: vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }],
+            ..ResourceMetrics::default()
+        }],
+    })
+}
+
+fn data(kind: u8, points: usize) -> Option<Data> {
+    let number = || vec![NumberDataPoint { time_unix_nano: 5, ..Default::default() }; points];
+    Some(match kind {
+        0 => Data::Gauge(Gauge { data_points: number() }),
+        1 => Data::Sum(Sum { data_points: number(), is_monotonic: true, ..Default::default() }),
+        2 => Data::Histogram(Histogram {
+            data_points: vec![HistogramDataPoint { count: 1, ..Default::default() }; points],
+            ..Default::default()
+        }),
+        3 => Data::ExponentialHistogram(ExponentialHistogram {
+            data_points: vec![ExponentialHistogramDataPoint::default(); points],
+            ..Default::default()
+        }),
+        4 => Data::Summary(Summary { data_points: vec![SummaryDataPoint::default(); points] }),
+        _ => return None,
+    })
+}
+
 proptest! {
+    #[test]
+    fn the_walk_counts_the_log_records_that_a_decode_finds(request in any_logs()) {
+        let records: Vec<_> =
+            request.resource_logs.iter().flat_map(|r| &r.scope_logs).flat_map(|s| &s.log_records).collect();
+        let ids = records.iter().filter_map(|r| r.span_id.clone().try_into().ok());
+        let expected = (records.len() as u64, ids.map(u64::from_be_bytes).collect());
+        prop_assert_eq!(walked(Signal::Logs, &request.encode_to_vec()), Some(expected));
+    }
+
+    #[test]
+    fn the_walk_counts_the_points_that_a_decode_finds(request in any_metrics()) {
+        let metrics = request.resource_metrics[0].scope_metrics.iter().flat_map(|s| &s.metrics);
+        let points = metrics.map(|metric| match &metric.data {
+            Some(Data::Gauge(data)) => data.data_points.len(),
+            Some(Data::Sum(data)) => data.data_points.len(),
+            Some(Data::Histogram(data)) => data.data_points.len(),
+            Some(Data::ExponentialHistogram(data)) => data.data_points.len(),
+            Some(Data::Summary(data)) => data.data_points.len(),
+            None => 0,
+        });
+        let expected = points.sum::<usize>() as u64;
+        prop_assert_eq!(
+            walked(Signal::Metrics, &request.encode_to_vec()), Some((expected, Vec::new()))
+        );
+    }
+
+    #[test]
+    fn the_walk_takes_any_bytes_of_any_signal_without_a_panic(
+        body in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
+        for signal in Signal::ALL {
+            let _ = walked(signal, &body);
+        }
+    }
+
     #[test]
     fn the_walk_finds_the_ids_that_a_decode_finds(request in any_request()) {
         let body = request.encode_to_vec();
@@ -147,6 +247,60 @@ fn a_sink_process_counts_marks_and_writes_the_ids() {
 }
 
 #[test]
+fn a_sink_counts_each_signal_apart() {
+    let mut sink = SinkProcess::start_program(program(), None).unwrap();
+    let record = |id: u64| LogRecord { span_id: id.to_be_bytes().to_vec(), ..Default::default() };
+    let log_records = vec![record(1), record(1), record(2), LogRecord::default()];
+    let logs = ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs {
+            scope_logs: vec![ScopeLogs { log_records, ..Default::default() }],
+            ..Default::default()
+        }],
+    };
+    let metrics = vec![Metric { data: data(2, 7), ..Metric::default() }];
+    let metrics = ExportMetricsServiceRequest {
+        resource_metrics: vec![ResourceMetrics {
+            scope_metrics: vec![ScopeMetrics { metrics, ..Default::default() }],
+            ..Default::default()
+        }],
+    };
+    let (logs, metrics) = (logs.encode_to_vec(), metrics.encode_to_vec());
+    assert_eq!(post_to(sink.endpoint(), "/v1/logs", PROTOBUF, &logs).0, 200);
+    assert_eq!(post_to(sink.endpoint(), "/v1/metrics", PROTOBUF, &metrics).0, 200);
+    assert_eq!(post_to(sink.endpoint(), "/v1/metrics", PROTOBUF, &[0x0a, 5]).0, 400);
+    let bytes = (logs.len() as u64, metrics.len() as u64);
+    let expected = Received {
+        traces: Counts::default(),
+        logs: Counts { records: 4, unique: 3, requests: 1, malformed: 0, bytes: bytes.0 },
+        metrics: Counts { records: 7, unique: 7, requests: 1, malformed: 1, bytes: bytes.1 },
+    };
+    assert_eq!(sink.mark().unwrap(), expected);
+}
+
+#[test]
+fn a_log_record_with_an_id_of_the_wrong_width_is_malformed() {
+    let record = LogRecord { span_id: vec![1; 7], ..LogRecord::default() }.encode_to_vec();
+    let wrap = |body: Vec<u8>, tag: u8| [&[tag, body.len() as u8][..], &body].concat();
+    let body = wrap(wrap(wrap(record, 0x12), 0x12), 0x0a);
+    assert_eq!(walked(Signal::Logs, &body), None);
+}
+
+#[test]
+fn a_sink_without_ids_counts_records() {
+    let sink = SinkProcess::start_program_with(program(), &["--count-only"]).unwrap();
+    assert_eq!(post(sink.endpoint(), PROTOBUF, &body(&[1, 1, 2])).0, 200);
+    let counts = sink.finish().unwrap().traces;
+    assert_eq!((counts.records, counts.unique), (3, 3));
+}
+
+#[test]
+fn the_ceiling_of_the_sink_is_told() {
+    let output = Command::new(program()).args(["sink", "--ceiling"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("spans/s"), "{text}");
+}
+
+#[test]
 fn several_requests_share_a_connection_however_they_are_cut() {
     let mut sink = SinkProcess::start_program(program(), None).unwrap();
     let mut stream = connect(sink.endpoint());
@@ -187,7 +341,7 @@ fn a_signal_ends_the_sink_with_its_counts() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let endpoint = lines.next().unwrap().unwrap();
     assert_eq!(post(&endpoint, PROTOBUF, &body(&[1, 2])).0, 200);
-    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    kill(Pid::from_raw(child.id().cast_signed()), SystemSignal::SIGTERM).unwrap();
     let last = lines.last().unwrap().unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(Received::from_json(&last).unwrap().traces.unique, 2);

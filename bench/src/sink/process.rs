@@ -36,8 +36,17 @@ impl SinkProcess {
     ///
     /// As [`start`](Self::start).
     pub fn start_counting() -> Result<Self, String> {
-        let mut command = Command::new(this_program()?);
-        command.args(["sink", "--listen", "127.0.0.1:0", "--count-only"]);
+        Self::start_program_with(&this_program()?, &["--count-only"])
+    }
+
+    /// Starts `program` as a sink with these options besides.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_program_with(program: &Path, options: &[&str]) -> Result<Self, String> {
+        let mut command = Command::new(program);
+        command.args(["sink", "--listen", "127.0.0.1:0"]).args(options);
         Self::start_command(command)
     }
 

@@ -116,8 +116,7 @@ fn open_metrics(client: Client, settings: &Settings) -> Result<Subject, String> 
         .with_resource(settings.resource.clone())
         .with_reader(reader)
         .build();
-    let peer =
-        Otlp { outcomes, client, provider: Provider::Metrics(provider.clone()), runtime: None };
+    let peer = Otlp { outcomes, client, provider: Provider::None, runtime: None };
     Ok(Subject::points(provider, settings.shape, peer))
 }
 
@@ -278,14 +277,13 @@ pub(super) struct Otlp {
 
 /// Whatever owns the processor.
 pub(super) enum Provider {
-    /// Nobody: the exporter is called directly, and answers when it is done.
+    /// Nobody who could be flushed: the exporter is called directly, or a lap of metrics has
+    /// flushed by itself; either way it has answered.
     None,
     /// Spans.
     Traces(SdkTracerProvider),
     /// Log records.
     Logs(SdkLoggerProvider),
-    /// Points; a lap flushes by itself.
-    Metrics(SdkMeterProvider),
 }
 
 impl Peer for Otlp {
@@ -304,7 +302,7 @@ impl Peer for Otlp {
     fn flush(&self, _: Duration) -> Result<(), String> {
         // The processors have their own deadline.
         let flushed = match &self.provider {
-            Provider::None | Provider::Metrics(_) => Ok(()),
+            Provider::None => Ok(()),
             Provider::Traces(provider) => provider.force_flush(),
             Provider::Logs(provider) => provider.force_flush(),
         };
@@ -316,7 +314,6 @@ impl Peer for Otlp {
             Provider::None => Ok(()),
             Provider::Traces(provider) => provider.shutdown_with_timeout(timeout),
             Provider::Logs(provider) => provider.shutdown_with_timeout(timeout),
-            Provider::Metrics(provider) => provider.shutdown_with_timeout(timeout),
         };
         ended.map_err(|error| format!("opentelemetry-otlp did not shut down: {error}"))
     }

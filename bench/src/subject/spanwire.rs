@@ -37,7 +37,6 @@ pub(super) fn open(settings: &Settings) -> Result<Subject, String> {
                 .build();
             let metrics = SdkMeterProvider::builder().with_resource(settings.resource.clone());
             let metrics = metrics.with_reader(reader).build();
-            telemetry.metrics = Some(metrics.clone());
             Ok(Subject::points(metrics, shape, telemetry))
         }
     }

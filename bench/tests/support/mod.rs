@@ -57,8 +57,13 @@ fn span(id: u64) -> Span {
 /// POSTs to `/v1/traces` at `endpoint` on a connection of its own; returns the status and the body
 /// of the answer.
 pub(crate) fn post(endpoint: &str, kind: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    post_to(endpoint, "/v1/traces", kind, body)
+}
+
+/// As [`post`], to another path.
+pub(crate) fn post_to(endpoint: &str, path: &str, kind: &str, body: &[u8]) -> (u16, Vec<u8>) {
     let head = format!(
-        "POST /v1/traces HTTP/1.1\r\nhost: test\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\
+        "POST {path} HTTP/1.1\r\nhost: test\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\
          connection: close\r\n\r\n",
         body.len()
     );
