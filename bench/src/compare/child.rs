@@ -148,7 +148,8 @@ fn outstanding(options: &ChildOptions) -> Option<u64> {
         Signal::Traces => options.peer.batch(ready::span_bytes(options.shape)),
         Signal::Logs | Signal::Metrics => None,
     };
-    Some(options.outstanding.max(4 * batch.unwrap_or(0) as u64))
+    let several = options.outstanding.max(4 * batch.unwrap_or(0) as u64);
+    Some(several.min(options.peer.outstanding_max()))
 }
 
 /// What was used by a moment, or between two.

@@ -16,11 +16,18 @@ impl fmt::Display for Comparison {
         writeln!(f, "{}, load average {before} before and {after} after", measure::machine())?;
         writeln!(f, "{}, {}", versions::of(&VERSIONS_OF), options.allocator)?;
         writeln!(f, "{}", versions::FEATURES)?;
-        writeln!(
-            f,
-            "{}, {}: {} runs of {}, {} producers; median (least..greatest)",
-            options.signal, options.shape, options.runs, options.spans, options.threads
-        )?;
+        match options.flood {
+            None => writeln!(
+                f,
+                "{}, {}: {} runs of {}, {} producers; median (least..greatest)",
+                options.signal, options.shape, options.runs, options.spans, options.threads
+            )?,
+            Some(seconds) => writeln!(
+                f,
+                "{}, {}: a flood of {seconds} s at default settings",
+                options.signal, options.shape
+            )?,
+        }
         for section in &self.sections {
             write_section(f, section, options.outstanding)?;
         }

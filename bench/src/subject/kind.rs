@@ -190,6 +190,13 @@ impl Kind {
         }
     }
 
+    /// How many records of one thread may be outstanding, when its queue takes no more. fastrace sends
+    /// three commands a span through a ring of 10240; what does not fit stays with the thread until
+    /// its next span, and is lost with the thread.
+    pub fn outstanding_max(self) -> u64 {
+        if self == Self::Fastrace { 3000 } else { u64::MAX }
+    }
+
     /// Records in a batch of the SDK's processor, for peers that have one; `record_bytes` is the
     /// size of an encoded record.
     pub fn batch(self, record_bytes: usize) -> Option<usize> {
