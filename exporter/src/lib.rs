@@ -13,10 +13,12 @@
 //!                  ──► one vectored send ──► answer ──► counted
 //! ```
 //!
-//! In scope: traces, logs and metrics from `opentelemetry_sdk` 0.33, spans and log records that are
-//! plain data ([`direct`]), over OTLP/HTTP protobuf to a collector, or as lines of OTLP/JSON to a file ([`Builder::file`]). Each [`Signal`] has a buffer,
-//! connections and counters of its own, so a collector that is slow with one does not hold up the
-//! others. Not there yet, and an error of [`Builder::build`] if asked for: https, gRPC, compression.
+//! In scope: traces, logs and metrics from `opentelemetry_sdk` 0.33 ([`otel_0_33`]), spans and log
+//! records that are plain data ([`direct`]), over OTLP/HTTP protobuf to a collector, or as lines of
+//! OTLP/JSON to a file ([`Builder::file`]); and reading encoded OTLP without decoding it ([`wire`]).
+//! Each [`Signal`] has a buffer, connections and counters of its own, so a collector that is slow
+//! with one does not hold up the others. Not there yet, and an error of [`Builder::build`] if asked
+//! for: https, gRPC, compression.
 //!
 //! # Examples
 //!
@@ -47,10 +49,6 @@ mod diagnostics;
 mod encode;
 mod env;
 mod error;
-#[cfg_attr(
-    not(feature = "otel_0_33"),
-    allow(dead_code, reason = "some of it is for the SDK's doors")
-)]
 mod exporter;
 mod ingest;
 mod model;
@@ -156,8 +154,9 @@ pub mod direct {
 #[macro_export]
 macro_rules! key {
     ($name:expr) => {{
-        static RECORD: $crate::direct::KeyRecord = $crate::direct::KeyRecord::new($name);
-        $crate::direct::Key::of(&RECORD)
+        // Not a name that `$name` may have.
+        static SPANWIRE_KEY: $crate::direct::KeyRecord = $crate::direct::KeyRecord::new($name);
+        $crate::direct::Key::of(&SPANWIRE_KEY)
     }};
 }
 

@@ -327,3 +327,9 @@ fn the_resource_and_the_scope_are_those_given() {
     };
     assert_eq!([frame.head, frame.tail].concat(), expected.encode_to_vec());
 }
+
+#[test]
+fn a_key_is_made_of_a_constant_whatever_that_is_called() {
+    const RECORD: &str = "record";
+    assert_eq!(crate::key!(RECORD).name(), RECORD);
+}

@@ -101,6 +101,14 @@ impl MetricExporter {
         Ok((Arc::clone(&state.door), state.door.submit(submission)))
     }
 
+    /// The door as it is now; none in a forked child, for the reason above.
+    fn door(&self) -> Result<Arc<Door>, OTelSdkError> {
+        if self.exporter.shared().is_forked() {
+            return Err(OTelSdkError::AlreadyShutdown);
+        }
+        Ok(Arc::clone(&self.lock().door))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,12 +126,12 @@ impl PushMetricExporter for MetricExporter {
 
     /// Waits for the exports under way, within [`FLUSH_LIMIT`]: nothing else is held back here.
     fn force_flush(&self) -> OTelSdkResult {
-        let door = Arc::clone(&self.lock().door);
+        let door = self.door()?;
         sdk_result(door.flush(FLUSH_LIMIT), FLUSH_LIMIT)
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        let door = Arc::clone(&self.lock().door);
+        let door = self.door()?;
         if !door.close() {
             return Err(OTelSdkError::AlreadyShutdown);
         }
@@ -170,4 +178,20 @@ fn open(exporter: &Exporter, resource: &Resource) -> Door {
 
 fn points(metrics: &ResourceMetrics) -> u64 {
     metrics.scope_metrics().flat_map(ScopeMetrics::metrics).map(points_of).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forked_child_does_not_wait_for_a_lock_that_nobody_will_give_back() {
+        let exporter = Exporter::builder().env_from(|_| None).build().unwrap();
+        let metrics = MetricExporter::new(&exporter);
+        let held = metrics.lock();
+        exporter.inject_fork();
+        assert!(matches!(metrics.force_flush(), Err(OTelSdkError::AlreadyShutdown)));
+        assert!(matches!(metrics.shutdown(), Err(OTelSdkError::AlreadyShutdown)));
+        drop(held);
+    }
 }

@@ -241,6 +241,11 @@ fn attributes(set: usize) -> Vec<KeyValue> {
         10 => vec![KeyValue::new("list", Value::Array(Array::I64((0..200).collect())))],
         11..24 => vec![text(set * 10), KeyValue::new("n", set as i64)],
         24..26 => vec![text(16_300 + set)],
+        26 => vec![KeyValue::new("ratio", -0.0), KeyValue::new("n", 0x3fff)],
+        27 => vec![KeyValue::new("ratio", 0.0), KeyValue::new("n", 0x4000)],
+        28 => vec![KeyValue::new("ratio", f64::NAN), KeyValue::new("n", 127)],
+        29 => vec![KeyValue::new("n", i64::MIN), text(17_000)],
+        30 => vec![KeyValue::new("k".repeat(64), 128), KeyValue::new("k".repeat(130), "v")],
         _ => vec![KeyValue::new("user", format!("user {set}")), KeyValue::new("shard", "a")],
     }
 }
