@@ -50,9 +50,10 @@ fn message(
     depth: u8,
 ) -> Result<(), Malformed> {
     let mut writer = Writer { out, message, depth };
-    let found = writer.scan(layout)?;
+    let mut all = [NOT_FOUND; FIELDS_MAX];
+    writer.scan(layout, &mut all)?;
     let mut opening = b'{';
-    for (field, found) in layout.fields.iter().zip(found) {
+    for (field, &found) in layout.fields.iter().zip(&all) {
         if found.is_in_json(field) {
             writer.out.push(mem::replace(&mut opening, b','));
             text::name(writer.out, field.name);
@@ -111,21 +112,24 @@ fn is_default(kind: Kind, value: Value<'_>) -> bool {
 
 impl<'m> Writer<'_, 'm> {
     /// Finds all fields in one pass, and checks the types of all occurrences.
-    fn scan(&mut self, layout: &'static Layout) -> Result<[Found<'m>; FIELDS_MAX], Malformed> {
-        let mut found = [NOT_FOUND; FIELDS_MAX];
+    fn scan(
+        &mut self,
+        layout: &'static Layout,
+        found: &mut [Found<'m>; FIELDS_MAX],
+    ) -> Result<(), Malformed> {
         let mut fields = self.fields(self.message);
         // Fields usually stand in order, so the next is near.
         let mut near = 0;
         loop {
             let from = fields.rest();
-            let Some(field) = fields.next() else { return Ok(found) };
+            let Some(field) = fields.next() else { return Ok(()) };
             let (number, last) = field?;
             let Some(index) = position(layout, near, number) else { continue };
             near = index;
             let field = &layout.fields[index];
             check_type(field, last)?;
             if field.presence == Presence::Oneof {
-                self.clear_others(layout, index, &mut found)?;
+                self.clear_others(layout, index, found)?;
             }
             if found[index].count > 0 {
                 self.check_hidden(field, found[index].last)?;

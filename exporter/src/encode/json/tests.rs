@@ -175,6 +175,20 @@ fn values_nest_to_a_bound() {
     assert_eq!(body(&nested(deepest + 1)), Err(Malformed::Depth));
 }
 
+/// The threads of a runtime have 512 KiB; this is a debug build.
+#[test]
+fn the_deepest_request_fits_the_stack_of_a_runtimes_thread() {
+    let transcode_deepest = || {
+        let value = (0..48).fold(Vec::new(), |value, _| {
+            // Split, and replaced by a bool: the longest way from one message to the next.
+            [&inside(5, inside(1, value))[..], &[0x2a, 0, 0x10, 1]].concat()
+        });
+        body(&value[..]).map(drop)
+    };
+    let thread = std::thread::Builder::new().stack_size(448 << 10);
+    assert_eq!(thread.spawn(transcode_deepest).unwrap().join().unwrap(), Ok(()));
+}
+
 #[test]
 fn a_field_of_another_type_is_refused() {
     for record in [&[0x18, 1][..], &[0x0a, 0], &[0x45, 0, 0, 0], &[0x0b, 0x0c]] {
