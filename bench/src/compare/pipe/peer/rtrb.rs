@@ -20,7 +20,7 @@ impl<const N: usize> Queue<N> for Rings {
 impl<const N: usize> Push<N> for Producer<[u8; N]> {
     #[inline]
     fn push(&mut self, record: &[u8; N]) -> bool {
-        Producer::push(self, *record).is_ok()
+        Self::push(self, *record).is_ok()
     }
 }
 
