@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use proptest::prelude::*;
-use spanwire_runtime::buf::{Cursor, Overflow, Padded};
+use spanwire_runtime::buf::{Cursor, Overflow, Padded, PaddedRef};
 
 /// One call of an encoder; positions are fractions of what is written, so that most are valid.
 #[derive(Clone, Debug)]
@@ -74,9 +74,10 @@ fn apply(op: &Op, cursor: &mut Cursor<'_>, model: &mut Model) {
                 (number_first, [1, 2]),
                 last.as_slice(),
                 number_first,
+                PaddedRef::new(number, *len),
             ));
             let number = &number[..*len];
-            model.insert(end, &[first, number, &[1, 2], last, number].concat());
+            model.insert(end, &[first, number, &[1, 2], last, number, number].concat());
         }
         Op::Patch { at, bytes } => {
             let at = at % (end.saturating_sub(bytes.len()) + 1);

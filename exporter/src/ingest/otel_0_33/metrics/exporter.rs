@@ -101,12 +101,19 @@ impl MetricExporter {
         Ok((Arc::clone(&state.door), state.door.submit(submission)))
     }
 
-    /// The door as it is now; none in a forked child, for the reason above.
-    fn door(&self) -> Result<Arc<Door>, OTelSdkError> {
-        if self.exporter.shared().is_forked() {
+    /// The lock, unless this is a forked child, for the reason above.
+    fn state(&self) -> Result<MutexGuard<'_, State>, OTelSdkError> {
+        let is_forked = self.exporter.shared().is_forked();
+        if is_forked { Err(OTelSdkError::AlreadyShutdown) } else { Ok(self.lock()) }
+    }
+
+    /// Closes the door, with the lock held: a collection of another resource opens another door.
+    fn close(&self) -> Result<Arc<Door>, OTelSdkError> {
+        let state = self.state()?;
+        if !state.door.close() {
             return Err(OTelSdkError::AlreadyShutdown);
         }
-        Ok(Arc::clone(&self.lock().door))
+        Ok(Arc::clone(&state.door))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -126,16 +133,12 @@ impl PushMetricExporter for MetricExporter {
 
     /// Waits for the exports under way, within [`FLUSH_LIMIT`]: nothing else is held back here.
     fn force_flush(&self) -> OTelSdkResult {
-        let door = self.door()?;
+        let door = Arc::clone(&self.state()?.door);
         sdk_result(door.flush(FLUSH_LIMIT), FLUSH_LIMIT)
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        let door = self.door()?;
-        if !door.close() {
-            return Err(OTelSdkError::AlreadyShutdown);
-        }
-        sdk_result(door.flush(timeout), timeout)
+        sdk_result(self.close()?.flush(timeout), timeout)
     }
 
     fn temporality(&self) -> Temporality {
