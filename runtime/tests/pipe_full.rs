@@ -110,6 +110,20 @@ fn long_records_make_room_for_long_records_and_chunks_for_chunks() {
 }
 
 #[test]
+fn no_long_record_is_evicted_if_that_would_not_make_room_enough() {
+    let (pipe, mut drainer) = pipe(config(4, WhenFull::DropOldest));
+    put(&pipe, &[1; CHUNK + 1]).unwrap();
+    put(&pipe, &[2; CHUNK + 1]).unwrap();
+    let lent = take(&mut drainer);
+    put(&pipe, &[3; CHUNK + 1]).unwrap();
+    // Even without the third, what is lent leaves too little.
+    assert_eq!(put(&pipe, &[4; 2 * CHUNK]), Err(Refusal::Full));
+    assert_eq!((pipe.counters().evicted, pipe.counters().full), (0, 1));
+    assert_eq!(first_bytes(&take(&mut drainer)), [3]);
+    assert_eq!(first_bytes(&lent), [1, 2]);
+}
+
+#[test]
 fn nothing_is_evicted_for_a_promotion() {
     let (pipe, mut drainer) = pipe(config(2, WhenFull::DropOldest));
     // Another thread's chunk is full and live, the common one is sealed: none is free.

@@ -244,20 +244,31 @@ impl Ledger {
         self.returned += 1;
     }
 
-    /// Whether `bytes` fit what long records may have together, perhaps once the oldest are gone.
+    /// Whether `bytes` fit what long records may have together, once the oldest are gone if need
+    /// be. None is evicted if that does not make room enough.
     fn make_large_room(&mut self, bytes: usize) -> bool {
-        let is_large = |full: &Full| matches!(full.what, Sealed::Large(_));
+        let room = self.config.large_bytes - self.large_bytes;
+        if room < bytes && room + self.large_evictable() < bytes {
+            return false;
+        }
         while self.config.large_bytes - self.large_bytes < bytes {
-            if self.config.when_full != WhenFull::DropOldest {
-                return false;
-            }
-            let Some(at) = self.full.iter().position(is_large) else { return false };
+            let Some(at) = self.full.iter().position(Full::is_large) else { return false };
             let oldest = self.full.remove(at).map_or(0, |full| full.bytes);
             self.sealed_bytes -= oldest;
             self.large_bytes -= oldest;
             self.evicted += 1;
         }
         true
+    }
+
+    /// Bytes of the long records that may be evicted.
+    fn large_evictable(&self) -> usize {
+        match self.config.when_full {
+            WhenFull::DropOldest => {
+                self.full.iter().filter(|full| full.is_large()).map(|full| full.bytes).sum()
+            }
+            WhenFull::DropNewest | WhenFull::Block(_) => 0,
+        }
     }
 
     /// What a refused record may wait for.
@@ -437,6 +448,10 @@ impl Full {
             Sealed::Large(large) => Taken::Large(large),
         };
         Piece { sequence: self.sequence, what }
+    }
+
+    fn is_large(&self) -> bool {
+        matches!(self.what, Sealed::Large(_))
     }
 
     /// Whether it is a chunk without a lease. Under the lock, where leases begin.
