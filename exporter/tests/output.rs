@@ -3,7 +3,9 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -109,6 +111,67 @@ fn a_full_disk_is_told_tried_again_and_counted() {
         assert!(told[0].contains("No space left on device"), "{told:?}");
     }
 }
+
+#[test]
+fn two_exporters_may_append_to_one_file() {
+    let file = TempFile::new();
+    let exporters = [(); 2].map(|()| builder("http://nobody").0.file(&file.0).build().unwrap());
+    std::thread::scope(|scope| {
+        for exporter in &exporters {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    end_spans(&provider(exporter, "service"), 100);
+                    exporter.flush(LONG).unwrap();
+                }
+            });
+        }
+    });
+    let lines = file.lines();
+    assert!(lines.iter().all(|line| line.starts_with("{\"resourceSpans\":[")), "{lines:?}");
+    let spans: usize = lines.iter().map(|line| line.matches("\"spanId\":").count()).sum();
+    assert_eq!(spans, 2 * 20 * 100);
+}
+
+/// The child is this test again.
+#[test]
+fn a_standard_output_whose_reader_is_gone_ends_nobody() {
+    const CHILD: &str = "SPANWIRE_TEST_READER_IS_GONE";
+    const NAME: &str = "a_standard_output_whose_reader_is_gone_ends_nobody";
+    if std::env::var_os(CHILD).is_some() {
+        println!("{READY}");
+        // The parent has closed its end of our output once our input ends.
+        std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
+        std::process::exit(write_to_nobody());
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", NAME, "--nocapture"])
+        .env(CHILD, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The test harness prints too, and before us.
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.map_while(Result::ok).any(|line| line.ends_with(READY)));
+    drop(child.stdin.take());
+    assert_eq!(child.wait().unwrap().code(), Some(ALIVE));
+}
+
+/// The code to exit with.
+fn write_to_nobody() -> i32 {
+    let exporter = builder("http://nobody").0.stdout().build().unwrap();
+    end_spans(&provider(&exporter, "service"), 3);
+    let flushed = exporter.flush(LONG);
+    let stats = exporter.stats();
+    assert_balanced(&stats, 3);
+    let is_counted = flushed == Err(FlushError::Lost { dropped: 3, rejected: 0 })
+        && stats.dropped.refused == 3
+        && stats.retries == 0;
+    if is_counted { ALIVE } else { 1 }
+}
+
+const ALIVE: i32 = 42;
+const READY: &str = "the child is ready";
 
 fn meter_provider(exporter: &Exporter) -> SdkMeterProvider {
     let never = Duration::from_secs(100_000);

@@ -4,8 +4,9 @@
 //! (opentelemetry-specification, protocol/file-exporter.md): one JSON object a line, lines end
 //! with `\n` alone, files are appended to. Writing blocks, so it belongs on a thread that may.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -16,7 +17,7 @@ pub(crate) struct Lines {
 
 struct Out {
     to: Box<dyn Write + Send>,
-    /// The last line was not written to its end, so the next one must not go on with it.
+    /// Part of a line was written, so the next one must not go on with it.
     is_torn: bool,
 }
 
@@ -49,12 +50,26 @@ impl Lines {
         line.push(b'\n');
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         if out.is_torn {
-            out.to.write_all(b"\n")?;
+            out.write(b"\n")?;
         }
-        out.is_torn = true;
-        out.to.write_all(&line)?;
-        out.to.flush()?;
-        out.is_torn = false;
+        out.write(&line)
+    }
+}
+
+impl Out {
+    /// Writes `bytes`, which end a line.
+    fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.to.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    bytes = &bytes[written..];
+                    self.is_torn = !bytes.is_empty();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
         Ok(())
     }
 }
@@ -65,20 +80,20 @@ impl std::fmt::Debug for Lines {
     }
 }
 
-/// The standard output, locked for each line, so that what others print is not mixed in.
+/// The standard output, locked for each write, so that what others print is not mixed in; past
+/// the buffer of the standard library, which would keep what cannot be written for later, when
+/// it is tried again anyway, and takes what is written to a closed one for written.
 struct Stdout;
 
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        io::stdout().lock().write(bytes)
-    }
-
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        io::stdout().lock().write_all(bytes)
+        let mut stdout = io::stdout().lock();
+        stdout.flush()?;
+        File::from(stdout.as_fd().try_clone_to_owned()?).write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stdout().lock().flush()
+        Ok(())
     }
 }
 
@@ -122,5 +137,15 @@ mod tests {
         lines.append(b"{22}".to_vec()).unwrap();
         lines.append(b"{3}".to_vec()).unwrap();
         assert_eq!(*written.lock().unwrap(), b"{1}\n{2\n{22}\n{3}\n");
+    }
+
+    #[test]
+    fn a_line_of_which_nothing_was_written_leaves_no_empty_line() {
+        let written = Arc::<Mutex<Vec<u8>>>::default();
+        let lines = Lines::to(Disk { room: 4, written: Arc::clone(&written) });
+        lines.append(b"{1}".to_vec()).unwrap();
+        lines.append(b"{22}".to_vec()).unwrap_err();
+        lines.append(b"{22}".to_vec()).unwrap();
+        assert_eq!(*written.lock().unwrap(), b"{1}\n{22}\n");
     }
 }
