@@ -137,6 +137,22 @@ impl Door {
         self.line().submit(items.into_iter().flatten().collect(), records)
     }
 
+    /// The same of the `records` records that `encode` makes. A panic of it, which is a bug of
+    /// ours, loses these records and does not reach the caller.
+    pub(crate) fn submit_encoded(
+        &self,
+        records: u64,
+        encode: impl FnOnce() -> Vec<Group>,
+    ) -> Answer<Settlement> {
+        match catch_unwind(AssertUnwindSafe(encode)) {
+            Ok(groups) => self.submit(Submission { groups, records }),
+            Err(_) => {
+                self.line().ledger.count_panicked(records);
+                answered(Settlement::dropped(records, "spanwire's encoder panicked on them"))
+            }
+        }
+    }
+
     /// The runs of a group, named as the batcher wants them.
     fn items(&self, group: Group) -> Option<Vec<Item>> {
         let (resource, scope_bytes) = (self.resource?, group.scope.len());

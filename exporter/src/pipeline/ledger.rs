@@ -33,6 +33,8 @@ pub(crate) struct Ledger {
     closed_door: AtomicU64,
     too_many_scopes: AtomicU64,
     reentrant: AtomicU64,
+    /// Lost to a panic of the encoder, before they were submitted.
+    panicked: AtomicU64,
     /// Turned away in a forked child.
     forked: AtomicU64,
     /// Records of submissions: those taken, and those turned away.
@@ -74,6 +76,7 @@ impl Ledger {
             closed_door: AtomicU64::new(0),
             too_many_scopes: AtomicU64::new(0),
             reentrant: AtomicU64::new(0),
+            panicked: AtomicU64::new(0),
             forked: AtomicU64::new(0),
             submitted: AtomicU64::new(0),
             submitted_full: AtomicU64::new(0),
@@ -121,6 +124,10 @@ impl Ledger {
 
     pub(crate) fn count_too_many_scopes(&self, records: u64) {
         add(&self.too_many_scopes, records);
+    }
+
+    pub(crate) fn count_panicked(&self, records: u64) {
+        add(&self.panicked, records);
     }
 
     pub(crate) fn count_reentrant(&self) {
@@ -213,7 +220,8 @@ impl Ledger {
     /// Records that a program ended, whatever became of them.
     pub(crate) fn emitted(&self, pipe: &Counters) -> u64 {
         let submitted = [&self.submitted, &self.submitted_full, &self.submitted_late];
-        let turned_away = [&self.closed_door, &self.too_many_scopes, &self.reentrant];
+        let turned_away =
+            [&self.closed_door, &self.too_many_scopes, &self.reentrant, &self.panicked];
         let own: u64 = submitted.into_iter().chain(turned_away).map(load).sum();
         pipe.offered + own
     }
@@ -239,7 +247,7 @@ impl Ledger {
             refused: load(&self.refused),
             retries_exhausted: load(&self.exhausted),
             shutdown: load(&self.abandoned),
-            encoder_panicked: pipe.panicked,
+            encoder_panicked: pipe.panicked + load(&self.panicked),
             too_many_scopes: load(&self.too_many_scopes),
             ..Dropped::default()
         };

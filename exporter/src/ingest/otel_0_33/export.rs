@@ -10,7 +10,7 @@ use crate::encode::envelope::Group;
 use crate::encode::limits::Limits;
 use crate::pipeline::door::Door;
 use crate::pipeline::reply::Answer;
-use crate::pipeline::submission::{Settlement, Submission};
+use crate::pipeline::submission::Settlement;
 
 /// Encoded records by scope, in the order in which the scopes came.
 #[derive(Default)]
@@ -18,7 +18,6 @@ pub(super) struct Groups<'a> {
     groups: Vec<OneScope<'a>>,
     /// Index of the one that was added to last, which is often the next one too.
     last: usize,
-    records: u64,
 }
 
 struct OneScope<'a> {
@@ -41,7 +40,6 @@ impl<'a> Groups<'a> {
         while Cursor::append_to(bytes, room, &encode).is_err() {
             room *= 2;
         }
-        self.records += 1;
     }
 
     fn bytes_of(&mut self, scope: &'a InstrumentationScope, name: &'a str) -> &mut Vec<u8> {
@@ -56,11 +54,9 @@ impl<'a> Groups<'a> {
         &mut self.groups[self.last].bytes
     }
 
-    /// Hands all of them to the exporter.
-    pub(super) fn submit_to(self, door: &Door) -> Answer<Settlement> {
-        let (records, limits) = (self.records, door.limits());
-        let groups = self.groups.into_iter().map(|group| group.finish(limits)).collect();
-        door.submit(Submission { groups, records })
+    /// All of them, each with its scope.
+    pub(super) fn finish(self, limits: &Limits) -> Vec<Group> {
+        self.groups.into_iter().map(|group| group.finish(limits)).collect()
     }
 }
 
@@ -100,3 +96,25 @@ pub(super) async fn outcome(door: &Door, answer: Answer<Settlement>) -> OTelSdkR
 const ROOM: usize = 1 << 10;
 /// Nobody says what became of a batch.
 const UNANSWERED: &str = "the exporter has ended, and what was left is counted as dropped";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::exporter::Exporter;
+    use crate::model::Signal;
+    use crate::pipeline::reply::Waited;
+
+    #[test]
+    fn a_panic_of_the_encoder_loses_its_records_with_a_count_and_ends_no_caller() {
+        let exporter = Exporter::builder().env_from(|_| None).build().unwrap();
+        let door = Door::open(Arc::clone(&exporter.shared()), Signal::Logs);
+        let answer = door.submit_encoded(3, || panic!("expected by the test"));
+        let Waited::Answered(settlement) = answer.wait_until(None) else { panic!("unanswered") };
+        assert_eq!((settlement.delivered, settlement.dropped), (0, 3));
+        let stats = exporter.stats();
+        assert_eq!((stats.logs.emitted, stats.logs.dropped.encoder_panicked), (3, 3));
+        assert_eq!(stats.accounted_for(), stats.emitted);
+    }
+}

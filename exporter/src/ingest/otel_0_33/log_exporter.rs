@@ -53,12 +53,16 @@ impl LogExporter {
 // `event_enabled` stays at "all of them": also what is emitted after the end is to be counted.
 impl opentelemetry_sdk::logs::LogExporter for LogExporter {
     fn export(&self, batch: LogBatch<'_>) -> impl Future<Output = OTelSdkResult> + Send {
-        let mut groups = Groups::default();
-        for (record, scope) in batch.iter() {
-            let name = record.target().map_or_else(|| scope.name(), AsRef::as_ref);
-            groups.add(scope, name, |out| encode_log_record(out, record, self.door.limits()));
-        }
-        outcome(&self.door, groups.submit_to(&self.door))
+        let limits = self.door.limits();
+        let encode = || {
+            let mut groups = Groups::default();
+            for (record, scope) in batch.iter() {
+                let name = record.target().map_or_else(|| scope.name(), AsRef::as_ref);
+                groups.add(scope, name, |out| encode_log_record(out, record, limits));
+            }
+            groups.finish(limits)
+        };
+        outcome(&self.door, self.door.submit_encoded(batch.iter().count() as u64, encode))
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {

@@ -57,12 +57,16 @@ impl SpanExporter {
 
 impl opentelemetry_sdk::trace::SpanExporter for SpanExporter {
     fn export(&self, batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
-        let mut groups = Groups::default();
-        for span in &batch {
-            let scope = &span.instrumentation_scope;
-            groups.add(scope, scope.name(), |out| encode_span(out, span, self.door.limits()));
-        }
-        outcome(&self.door, groups.submit_to(&self.door))
+        let limits = self.door.limits();
+        let encode = || {
+            let mut groups = Groups::default();
+            for span in &batch {
+                let scope = &span.instrumentation_scope;
+                groups.add(scope, scope.name(), |out| encode_span(out, span, limits));
+            }
+            groups.finish(limits)
+        };
+        outcome(&self.door, self.door.submit_encoded(batch.len() as u64, encode))
     }
 
     /// Waits for what is being exported, within [`FLUSH_LIMIT`].

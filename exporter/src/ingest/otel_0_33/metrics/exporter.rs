@@ -16,11 +16,12 @@ use super::super::processor::{FLUSH_LIMIT, sdk_result};
 use super::super::resource::encode_resource;
 use super::data::points_of;
 use super::image::MetricImage;
+use crate::encode::envelope::Group;
 use crate::exporter::Exporter;
 use crate::model::{Signal, TemporalityPreference};
 use crate::pipeline::door::Door;
 use crate::pipeline::reply::Answer;
-use crate::pipeline::submission::{Settlement, Submission};
+use crate::pipeline::submission::Settlement;
 
 /// Encodes each collection of a meter provider and hands it to an [`Exporter`].
 ///
@@ -94,11 +95,10 @@ impl MetricExporter {
             return Err(OTelSdkError::AlreadyShutdown);
         }
         let mut state = self.lock();
-        if !state.door.is_closed() {
-            state.encode(&self.exporter, metrics);
-        }
-        let submission = state.submission(metrics);
-        Ok((Arc::clone(&state.door), state.door.submit(submission)))
+        state.know_resource(&self.exporter, metrics.resource());
+        let door = Arc::clone(&state.door);
+        let answer = door.submit_encoded(points(metrics), || state.encode(metrics));
+        Ok((door, answer))
     }
 
     /// The lock, unless this is a forked child, for the reason above.
@@ -157,18 +157,25 @@ impl fmt::Debug for MetricExporter {
 }
 
 impl State {
-    fn encode(&mut self, exporter: &Exporter, metrics: &ResourceMetrics) {
-        if self.resource.as_ref() != Some(metrics.resource()) {
-            self.resource = Some(metrics.resource().clone());
-            self.door = Arc::new(open(exporter, metrics.resource()));
+    fn know_resource(&mut self, exporter: &Exporter, resource: &Resource) {
+        if !self.door.is_closed() && self.resource.as_ref() != Some(resource) {
+            self.resource = Some(resource.clone());
+            self.door = Arc::new(open(exporter, resource));
         }
-        self.image.encode(metrics);
     }
 
-    /// What was encoded; nothing but the count for a closed door, which turns it away.
-    fn submission(&self, metrics: &ResourceMetrics) -> Submission {
-        let groups = if self.door.is_closed() { Vec::new() } else { self.image.groups() };
-        Submission { groups, records: points(metrics) }
+    /// Nothing for a closed door, which turns it away.
+    fn encode(&mut self, metrics: &ResourceMetrics) -> Vec<Group> {
+        if self.door.is_closed() {
+            return Vec::new();
+        }
+        // Half an image would be left by a panic; then the next collection begins anew.
+        let begun = MetricImage::within(self.door.limits());
+        let mut image = std::mem::replace(&mut self.image, begun);
+        image.encode(metrics);
+        let groups = image.groups();
+        self.image = image;
+        groups
     }
 }
 
