@@ -35,9 +35,10 @@ use self::output::Output;
 ///
 /// Of the variables of the SDK's batch span processor, `OTEL_BSP_SCHEDULE_DELAY` and
 /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` apply, and their namesakes `OTEL_BLRP_*` to logs.
-/// The others have no effect here, and a diagnostic says so: in place of `OTEL_BSP_MAX_QUEUE_SIZE`, [`buffer_bytes`](Self::buffer_bytes) bounds
-/// the memory; in place of `OTEL_BSP_EXPORT_TIMEOUT`, [`timeout`](Self::timeout) bounds an
-/// attempt and [`retry_budget`](Self::retry_budget) the attempts together.
+/// The others have no effect here, and a diagnostic says so: in place of
+/// `OTEL_BSP_MAX_QUEUE_SIZE`, [`buffer_bytes`](Self::buffer_bytes) bounds the memory; in place of
+/// `OTEL_BSP_EXPORT_TIMEOUT`, [`timeout`](Self::timeout) bounds an attempt and
+/// [`retry_budget`](Self::retry_budget) the attempts together.
 ///
 /// # Examples
 ///
@@ -158,8 +159,9 @@ impl Builder {
     }
 
     /// How requests are framed and encoded. Default the signal's variable (such as
-    /// `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`), else `OTEL_EXPORTER_OTLP_PROTOCOL`, else [`Protocol::HttpProtobuf`], the only one supported so
-    /// far; setting it here overrules variables that are meant for other exporters.
+    /// `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`), else `OTEL_EXPORTER_OTLP_PROTOCOL`, else
+    /// [`Protocol::HttpProtobuf`], the only one supported so far; setting it here overrules
+    /// variables that are meant for other exporters.
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = Some(protocol);
         self
@@ -235,8 +237,9 @@ impl Builder {
     }
 
     /// Memory for the records of one signal that wait or are being sent. Default 16 MiB, at least
-    /// 1 MiB; rounded to chunks of 64 KiB. A signal that is not used takes none. It is touched as needed only. Records that are longer than a chunk
-    /// have half as much again. When it is full, [`when_full`](Self::when_full) decides.
+    /// 1 MiB; rounded to chunks of 64 KiB. It is touched as needed only, and a signal that is not
+    /// used takes none. Records that are longer than a chunk have half as much again, and none can
+    /// be longer than that. When it is full, [`when_full`](Self::when_full) decides.
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
         self.buffer_bytes = bytes;
         self
@@ -246,12 +249,13 @@ impl Builder {
     /// [`WhenFull::DropNewest`]: it is dropped, and whoever ends it never waits.
     ///
     /// [`WhenFull::DropOldest`] keeps the news and drops what waits longest; what is being sent,
-    /// or is in the request that comes next, stays. [`WhenFull::Block`] makes the thread that ends a record wait for room, at
-    /// most for so long; what finds none then is dropped. Use it where losing a record is worse
-    /// than a late answer to a request: with a collector that is away, each record may cost that
-    /// wait. All drops are counted by reason ([`Dropped`](crate::Dropped)), and their beginning
-    /// and end are diagnostics. What is submitted in whole batches (metrics, and by exporters for
-    /// the SDK's own processors) is never blocked or evicted, but refused.
+    /// or is in the request that comes next, stays. [`WhenFull::Block`] makes the thread that ends
+    /// a record wait for room, at most for so long; what finds none then is dropped. Use it where
+    /// losing a record is worse than a late answer to a request: with a collector that is away,
+    /// each record may cost that wait. All drops are counted by reason
+    /// ([`Dropped`](crate::Dropped)), and their beginning and end are diagnostics. What is
+    /// submitted in whole batches (metrics, and by exporters for the SDK's own processors) is
+    /// never blocked or evicted, but refused.
     ///
     /// ```
     /// use std::time::Duration;
@@ -264,8 +268,8 @@ impl Builder {
         self
     }
 
-    /// Requests of one signal in flight at once, each over a connection of its own that is opened when needed.
-    /// Default 4; 1 to 64.
+    /// Requests of one signal in flight at once, each over a connection of its own that is opened
+    /// when needed. Default 4; 1 to 64.
     pub fn in_flight(mut self, requests: usize) -> Self {
         self.lanes = requests;
         self

@@ -21,7 +21,8 @@
 //! `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` (records) apply to traces when set, and those of `OTEL_BLRP_`
 //! to logs. Attributes are cut by `OTEL_ATTRIBUTE_COUNT_LIMIT` and
 //! `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`; those with `SPAN_` or `LOGRECORD_` before `ATTRIBUTE` win
-//! over them, as do `OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT` and `OTEL_LINK_ATTRIBUTE_COUNT_LIMIT`. `SPANWIRE_IO` is handed on as it is.
+//! over them, as do `OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT` and `OTEL_LINK_ATTRIBUTE_COUNT_LIMIT`.
+//! `SPANWIRE_IO` is handed on as it is.
 
 use std::ffi::OsString;
 use std::fmt;

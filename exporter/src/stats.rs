@@ -128,7 +128,7 @@ pub struct Dropped {
     /// Accepted, and dropped before anybody sent them to make room for newer ones:
     /// [`WhenFull::DropOldest`](crate::WhenFull::DropOldest).
     pub evicted: u64,
-    /// One record alone was larger than the request limit.
+    /// One record alone was larger than the request limit, or than half of the buffer.
     pub oversize: u64,
     /// A record ended while its own thread was encoding another (an instrumented allocator).
     pub reentrant: u64,

@@ -382,6 +382,26 @@ fn as_many_requests_are_in_flight_as_configured() {
 }
 
 #[test]
+fn a_span_that_is_too_large_even_for_the_buffer_is_told_and_counted() {
+    let collector = Collector::start();
+    // Longer than a request, and longer than the half of the buffer that long records have.
+    for (request_bytes, span_bytes) in [(100_000, 200_000), (4 << 20, 600_000)] {
+        let (builder, diagnostics) = builder(&collector.endpoint());
+        let exporter =
+            builder.buffer_bytes(1 << 20).request_bytes_max(request_bytes).build().unwrap();
+        let provider = provider(&exporter, "service");
+        let tracer = provider.tracer("test");
+        let large = KeyValue::new("large", "x".repeat(span_bytes));
+        tracer.span_builder("large").with_attributes([large]).start(&tracer).end();
+        exporter.flush(LONG).unwrap();
+        assert_eq!(exporter.stats().dropped.oversize, 1);
+        assert_balanced(&exporter.stats(), 1);
+        let told = diagnostics.of_kind("Oversize:");
+        assert!(told.len() == 1 && told[0].contains("Builder::buffer_bytes"), "{told:?}");
+    }
+}
+
+#[test]
 fn a_span_above_the_request_limit_is_a_counted_drop() {
     let collector = Collector::start();
     let exporter = builder(&collector.endpoint()).0.request_bytes_max(1 << 10).build().unwrap();

@@ -65,6 +65,8 @@ pub(crate) struct Delivery {
     is_full_told: bool,
     /// Too many scopes that the user was told of, or would have been but for the rate limit.
     unnamed_reported: u64,
+    /// The same of records that were too large for the pipe.
+    oversize_reported: u64,
     /// Whether records that find no lane are left in the pipe, where newer ones may evict them.
     leaves_behind: bool,
     /// Reused by every take.
@@ -135,6 +137,7 @@ impl Delivery {
             fullness: Fullness::new(age_max.clamp(QUIET_MIN, AGE_LIMIT)),
             is_full_told: false,
             unnamed_reported: 0,
+            oversize_reported: 0,
             leaves_behind,
             runs: Vec::new(),
             due: Vec::new(),
@@ -487,14 +490,18 @@ impl Delivery {
     /// Tells the user of records that never came this far.
     fn report_refusals(&mut self) {
         let line = self.alive.line();
-        let (drops, unnamed) =
-            (line.ledger.crowded_out(&line.pipe.counters()), line.ledger.too_many_scopes());
+        let pipe = line.pipe.counters();
+        let (drops, unnamed) = (line.ledger.crowded_out(&pipe), line.ledger.too_many_scopes());
         let change = self.fullness.observe(drops, Instant::now());
         self.report_fullness(change);
         if unnamed > self.unnamed_reported {
             let message = "too many different scopes or resources: name them statically";
             self.report(Kind::TooManyScopes, message);
             self.unnamed_reported = unnamed;
+        }
+        if pipe.oversize > self.oversize_reported {
+            self.report(Kind::Oversize, OVERSIZE);
+            self.oversize_reported = pipe.oversize;
         }
     }
 
@@ -563,8 +570,9 @@ const QUIET_MIN: Duration = Duration::from_millis(100);
 /// What is said when records begin to be dropped for want of room.
 const FULL: &str = "the buffer is full: producers are faster than the collector, and records are \
                     dropped; raise Builder::buffer_bytes, or look why the collector is slow";
-/// What is said of records that fit into no request.
-const OVERSIZE: &str = "a record exceeds the request limit and was dropped";
+/// What is said of records that fit into no request, or not into the buffer.
+const OVERSIZE: &str = "a record exceeds the request limit (Builder::request_bytes_max) or half of \
+                        the buffer (Builder::buffer_bytes), and was dropped";
 
 /// Records wait at most this long for company, whatever was configured: the clock can count it.
 const AGE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);

@@ -155,8 +155,8 @@ impl Doorbell {
         }
     }
 
-    /// The worker says that it is going to sleep, and for which buttons it is idle. It must look for work after this, and call
-    /// [`get_up`](Self::get_up) if it finds some or when it wakes.
+    /// The worker says that it is going to sleep, and for which buttons it is idle. It must look
+    /// for work after this, and call [`get_up`](Self::get_up) if it finds some or when it wakes.
     #[doc(hidden)]
     pub fn lie_down(&self, bed: Bed, idle: Button) {
         let bed = if bed == Bed::Driver { IN_DRIVER } else { 0 };
