@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opentelemetry::trace::{
     Link, Span as _, SpanContext, SpanKind, Status, TraceContextExt, TraceState, Tracer,
@@ -342,10 +342,16 @@ fn a_small_buffer_is_emptied_before_it_is_full_whatever_the_batch() {
     let provider = provider(&exporter, "service");
     let mut emitted = 0;
     // Several times what fits, without a flush.
-    for round in 1..=20 {
-        emitted += end_spans(&provider, 2_000).len();
-        collector.wait_for_requests(round / 4);
+    for _ in 0..40 {
+        emitted += end_spans(&provider, 1_000).len();
+        // Less than the buffer holds, and more than what has to be sent without being asked for.
+        let patience = Instant::now() + support::PATIENCE;
+        while exporter.stats().in_flight > 7_000 {
+            assert!(Instant::now() < patience, "{:?}", exporter.stats());
+            std::thread::yield_now();
+        }
     }
+    assert!(collector.requests() > 0);
     exporter.flush(LONG).unwrap();
     assert_balanced(&exporter.stats(), emitted);
     assert_eq!(exporter.stats().dropped.total(), 0);
