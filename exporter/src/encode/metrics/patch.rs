@@ -185,6 +185,7 @@ impl<'a> Patch<'a> {
 
     /// Passes by what is up to the end of a message, without a look at it. For measuring what
     /// the comparison costs.
+    #[cfg(any(test, feature = "internals"))]
     pub(crate) fn skip_to(&mut self, end: End) {
         self.at = end.0;
     }

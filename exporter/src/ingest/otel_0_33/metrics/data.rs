@@ -72,6 +72,7 @@ pub(crate) fn patch_metric(record: &mut [u8], metric: &Metric, rules: &Rules) ->
 }
 
 /// [`patch_metric`] without a look at attributes: what the stores alone cost.
+#[cfg(any(test, feature = "internals"))]
 pub(crate) fn patch_unseen(record: &mut [u8], metric: &Metric) -> Option<()> {
     patch(record, metric, &Unseen)
 }
@@ -314,6 +315,7 @@ trait Walk {
 struct Compared<'a>(&'a Rules);
 
 /// They are passed by.
+#[cfg(any(test, feature = "internals"))]
 struct Unseen;
 
 impl Walk for Compared<'_> {
@@ -332,6 +334,7 @@ impl Walk for Compared<'_> {
     }
 }
 
+#[cfg(any(test, feature = "internals"))]
 impl Walk for Unseen {
     #[inline]
     fn walk(&self, patch: &mut Patch<'_>, end: End, _: u8, _: &impl Point) -> Option<()> {

@@ -21,7 +21,9 @@ use opentelemetry::InstrumentationScope;
 use opentelemetry_sdk::metrics::data::{Metric, ResourceMetrics, ScopeMetrics};
 
 use super::super::scope::encode_scope;
-use super::data::{Rules, guess_len, is_of, patch_metric, patch_unseen, points_of, put_metric};
+#[cfg(any(test, feature = "internals"))]
+use super::data::patch_unseen;
+use super::data::{Rules, guess_len, is_of, patch_metric, points_of, put_metric};
 use crate::encode::envelope::{Frame, Group};
 use crate::encode::limits::Limits;
 
@@ -47,13 +49,6 @@ struct ScopeImage {
 }
 
 impl MetricImage {
-    /// An image of nothing, by the default limits.
-    #[cfg(any(test, feature = "internals"))]
-    #[expect(clippy::new_without_default, reason = "users cannot name it")]
-    pub fn new() -> Self {
-        Self::within(&Limits::DEFAULT)
-    }
-
     /// An image of nothing.
     pub(crate) fn within(limits: &Limits) -> Self {
         Self {
@@ -80,6 +75,27 @@ impl MetricImage {
         (self.bytes, self.spare) = (bytes.into(), spare);
     }
 
+    /// Memory that is kept for the next collection.
+    #[cfg(test)]
+    pub(crate) fn spare_bytes(&self) -> usize {
+        self.spare.capacity()
+    }
+
+    /// The records by scope, ready to be sent. They share the memory of the image.
+    pub(crate) fn groups(&self) -> Vec<Group> {
+        self.scopes.iter().map(|scope| scope.group(&self.bytes)).collect()
+    }
+}
+
+/// For tests and benches.
+#[cfg(any(test, feature = "internals"))]
+impl MetricImage {
+    /// An image of nothing, by the default limits.
+    #[expect(clippy::new_without_default, reason = "users cannot name it")]
+    pub fn new() -> Self {
+        Self::within(&Limits::DEFAULT)
+    }
+
     /// Forgets where everything is, for benches: the next collection is written afresh.
     pub fn forget(&mut self) {
         self.scopes.iter_mut().for_each(|scope| scope.metrics.clear());
@@ -104,20 +120,9 @@ impl MetricImage {
         &self.bytes
     }
 
-    /// Memory that is kept for the next collection.
-    #[cfg(test)]
-    pub(crate) fn spare_bytes(&self) -> usize {
-        self.spare.capacity()
-    }
-
     /// Data points in the image.
     pub fn points(&self) -> u64 {
         self.points
-    }
-
-    /// The records by scope, ready to be sent. They share the memory of the image.
-    pub(crate) fn groups(&self) -> Vec<Group> {
-        self.scopes.iter().map(|scope| scope.group(&self.bytes)).collect()
     }
 }
 
