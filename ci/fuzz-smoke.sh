@@ -42,10 +42,10 @@ for target in "${targets[@]}"; do
     leaks=1
     if [ "$target" = encode ]; then leaks=0; fi
     status=0
-    timeout --kill-after=5s "$RUN_LIMIT" cargo "${toolchain[@]}" fuzz run "$target" \
+    ASAN_OPTIONS="detect_leaks=$leaks" timeout --kill-after=5s "$RUN_LIMIT" cargo "${toolchain[@]}" fuzz run "$target" \
         "$scratch/$target" "fuzz/corpus/$target" -- \
         -max_total_time="$SECONDS_EACH" -timeout="$INPUT_LIMIT_S" -max_len="$INPUT_BYTES_MAX" \
-        -detect_leaks="$leaks" -print_final_stats=1 >"$log" 2>&1 || status=$?
+        -print_final_stats=1 >"$log" 2>&1 || status=$?
     if [ "$status" != 0 ]; then
         tail -n 40 "$log" >&2
         # A panic's message stands far above what libFuzzer and cargo-fuzz say after it.
