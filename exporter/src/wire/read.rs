@@ -294,7 +294,18 @@ fn key(rest: &mut &[u8]) -> Result<(u32, u8), Malformed> {
     if number == 0 { Err(Malformed::Key) } else { Ok((number, wire)) }
 }
 
+#[inline]
 fn long_key(rest: &mut &[u8]) -> Result<u32, Malformed> {
+    // Field numbers of 16 and more: the flags of a span and of a log record.
+    if let [low @ 0x80..=0xff, high @ ..0x80, ref after @ ..] = **rest {
+        *rest = after;
+        return Ok(u32::from(low & 0x7f) | u32::from(high) << 7);
+    }
+    longest_key(rest)
+}
+
+#[cold]
+fn longest_key(rest: &mut &[u8]) -> Result<u32, Malformed> {
     // A conforming parser refuses keys of more than five bytes (conformance suite,
     // BadTag_OverlongVarint), although longer ones would be accepted as values.
     u32::try_from(bounded_varint(rest, KEY_LEN_MAX)?).map_err(|_| Malformed::Overlong)
@@ -427,6 +438,21 @@ mod tests {
             (4, Value::Fixed32(2)),
         ];
         assert_eq!(read(&bytes), Ok(expected));
+    }
+
+    #[test]
+    fn a_key_of_any_width_is_read() {
+        for number in [1, 15, 16, 17, 127, 128, 2047, 2048, 262_143, (1 << 29) - 1] {
+            let mut bytes = Vec::new();
+            let wire = prost::encoding::WireType::Varint;
+            prost::encoding::encode_key(number, wire, &mut bytes);
+            assert_eq!(read(&bytes), Err(Malformed::Truncated));
+            bytes.push(7);
+            assert_eq!(read(&bytes), Ok(vec![(number, Value::Varint(7))]));
+        }
+        // One byte more than it needs, and no number at all.
+        assert_eq!(read(&[0x88, 0, 7]), Ok(vec![(1, Value::Varint(7))]));
+        assert_eq!(read(&[0x80, 0, 7]), Err(Malformed::Key));
     }
 
     #[test]

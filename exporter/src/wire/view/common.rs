@@ -3,7 +3,7 @@
 use super::super::fields::{
     any_value, array_value, instrumentation_scope, key_value, key_value_list, resource,
 };
-use super::super::read::{Malformed, Value};
+use super::super::read::{Malformed, Value, varint};
 use super::message::{Message, Walk};
 use super::{getters, view};
 
@@ -41,11 +41,27 @@ impl<'a> AnyValue<'a> {
         if let Self::Int(value) = *self { Some(value) } else { None }
     }
 
-    #[inline]
+    #[inline(never)] // `of_pair` has tried what is usual, and is short without it.
     pub(super) fn of(message: Message<'a>) -> Result<Self, Malformed> {
         match message.only_field().and_then(Self::of_scalar) {
             Some(value) => value,
             None => Self::of_unusual(message),
+        }
+    }
+
+    /// A short string, or an integer, and nothing else.
+    #[inline(always)]
+    fn of_usual(bytes: &'a [u8]) -> Option<Result<Self, Malformed>> {
+        match *bytes {
+            [STRING, len @ ..0x80, ref text @ ..] if text.len() == usize::from(len) => {
+                Some(Value::Len(text).text().map(Self::String))
+            }
+            [INT, ref rest @ ..] => {
+                let mut rest = rest;
+                let value = varint(&mut rest).ok()?;
+                rest.is_empty().then_some(Ok(Self::Int(value as i64)))
+            }
+            _ => None,
         }
     }
 
@@ -76,10 +92,22 @@ impl<'a> AnyValue<'a> {
     }
 
     /// The value of a `KeyValue`.
+    // A usual value is made where it is returned: to copy one that was just written waits for
+    // the store.
+    #[inline(always)]
     fn of_pair(pair: Message<'a>) -> Result<Self, Malformed> {
         if let Some((_, value)) = pair.whole().and_then(usual_pair) {
-            return Self::of(pair.inner(value)?);
+            let value = pair.inner(value)?;
+            return match value.whole().and_then(Self::of_usual) {
+                Some(value) => value,
+                None => Self::of(value),
+            };
         }
+        Self::of_unusual_pair(pair)
+    }
+
+    #[cold]
+    fn of_unusual_pair(pair: Message<'a>) -> Result<Self, Malformed> {
         pair.message(key_value::VALUE)?.map_or(Ok(Self::Empty), Self::of)
     }
 }
@@ -143,6 +171,7 @@ pub struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
+    #[inline]
     pub(super) fn new(around: Message<'a>, number: u32) -> Self {
         Self { around, walk: around.walk(), number }
     }
@@ -161,7 +190,8 @@ impl<'a> Attributes<'a> {
             }
             Ok(())
         })?;
-        found.map(|pair| AnyValue::of_pair(self.around.inner(pair)?)).transpose()
+        let Some(pair) = found else { return Ok(None) };
+        AnyValue::of_pair(self.around.inner(pair)?).map(Some)
     }
 
     #[inline]
@@ -212,6 +242,7 @@ view! {
 
 impl<'a> Resource<'a> {
     /// `attributes`
+    #[inline]
     pub fn attributes(&self) -> Attributes<'a> {
         Attributes::new(self.message, resource::ATTRIBUTES)
     }
@@ -238,6 +269,7 @@ impl<'a> Scope<'a> {
     }
 
     /// `attributes`
+    #[inline]
     pub fn attributes(&self) -> Attributes<'a> {
         Attributes::new(self.message, instrumentation_scope::ATTRIBUTES)
     }
@@ -247,3 +279,7 @@ impl<'a> Scope<'a> {
 const KEY: u8 = (key_value::KEY << 3 | 2) as u8;
 /// What follows its key.
 const VALUE: u8 = (key_value::VALUE << 3 | 2) as u8;
+/// The first byte of a text.
+const STRING: u8 = (any_value::STRING_VALUE << 3 | 2) as u8;
+/// The first byte of an integer.
+const INT: u8 = (any_value::INT_VALUE << 3) as u8;

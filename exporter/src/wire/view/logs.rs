@@ -47,6 +47,7 @@ impl<'a> LogRecord<'a> {
     }
 
     /// `attributes`
+    #[inline]
     pub fn attributes(&self) -> Attributes<'a> {
         Attributes::new(self.message, log_record::ATTRIBUTES)
     }

@@ -224,6 +224,7 @@ impl<'a> NumberPoint<'a> {
     }
 
     /// `attributes`
+    #[inline]
     pub fn attributes(&self) -> Attributes<'a> {
         Attributes::new(self.message, number_point::ATTRIBUTES)
     }
@@ -268,6 +269,7 @@ impl<'a> HistogramPoint<'a> {
     }
 
     /// `attributes`
+    #[inline]
     pub fn attributes(&self) -> Attributes<'a> {
         Attributes::new(self.message, histogram_point::ATTRIBUTES)
     }
@@ -324,6 +326,7 @@ impl<'a> ExponentialHistogramPoint<'a> {
     }
 
     /// `attributes`
+    #[inline]
     pub fn attributes(&self) -> Attributes<'a> {
         Attributes::new(self.message, exponential_point::ATTRIBUTES)
     }
@@ -371,6 +374,7 @@ impl<'a> SummaryPoint<'a> {
     }
 
     /// `attributes`
+    #[inline]
     pub fn attributes(&self) -> Attributes<'a> {
         Attributes::new(self.message, summary_point::ATTRIBUTES)
     }

@@ -108,6 +108,25 @@ fn the_last_value_counts() {
 }
 
 /// ValidDataOneof.Message.Merge, and the same for a message field.
+/// A short text or an integer is read by itself; whatever is around it has to count all the same.
+#[test]
+fn a_value_that_begins_as_a_usual_one_is_read_whole() {
+    let read = |value: &[u8]| {
+        let span = attribute("key", value);
+        let value = Span::new(&span).attributes().get("key");
+        value.map(|value| value.and_then(|value| value.as_i64()))
+    };
+    assert_eq!(read(&[0x18, 5]), Ok(Some(5)));
+    assert_eq!(read(&[0x18, 0x85, 1]), Ok(Some(133)));
+    assert_eq!(read(&[0x18, 5, 0x18, 6]), Ok(Some(6)));
+    assert_eq!(read(&[0x18, 5, 0x0a, 1, b'a']), Ok(None), "the text came last");
+    assert_eq!(read(&[0x0a, 1, b'a', 0x18, 5]), Ok(Some(5)));
+    assert_eq!(read(&[0x18, 5, 0x18]), Err(Malformed::Truncated));
+    assert_eq!(read(&[0x18, 0x85]), Err(Malformed::Truncated));
+    assert_eq!(read(&[0x0a, 2, b'a']), Err(Malformed::Truncated));
+    assert_eq!(read(&[0x0a, 1, 0xff]), Err(Malformed::Utf8));
+}
+
 #[test]
 fn a_split_message_is_merged() {
     let span = [inside(15, inside(2, "why")), inside(5, "n"), inside(15, [0x18, 2])].concat();

@@ -66,6 +66,7 @@ impl<'a> Span<'a> {
     }
 
     /// `attributes`
+    #[inline]
     pub fn attributes(&self) -> Attributes<'a> {
         Attributes::new(self.message, span::ATTRIBUTES)
     }
@@ -95,6 +96,7 @@ impl<'a> Event<'a> {
     }
 
     /// `attributes`
+    #[inline]
     pub fn attributes(&self) -> Attributes<'a> {
         Attributes::new(self.message, event::ATTRIBUTES)
     }
@@ -120,6 +122,7 @@ impl<'a> Link<'a> {
     }
 
     /// `attributes`
+    #[inline]
     pub fn attributes(&self) -> Attributes<'a> {
         Attributes::new(self.message, link::ATTRIBUTES)
     }
