@@ -40,14 +40,10 @@ pub struct Options {
     /// Producer threads
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: u16,
-    /// A producer pauses while more records than this are outstanding, and goes on at half of it
-    #[arg(
-        long,
-        default_value_t = OUTSTANDING_DEFAULT,
-        value_name = "RECORDS",
-        value_parser = clap::value_parser!(u64).range(64..)
-    )]
-    pub outstanding: u64,
+    /// A producer pauses while more records than this are outstanding, and goes on at half of it;
+    /// 8192 by default, and 65536 of the bare shape
+    #[arg(long, value_name = "RECORDS", value_parser = clap::value_parser!(u64).range(64..))]
+    pub outstanding: Option<u64>,
     /// Records a second of the rows at fixed rates; 0 leaves them out
     #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
     pub rate: Vec<u64>,
@@ -205,7 +201,7 @@ impl Bench<'_> {
             ("--spans", records),
             ("--warm-up", records / WARM_UP_PART),
             ("--threads", self.options.threads_of(mode)),
-            ("--outstanding", self.options.outstanding),
+            ("--outstanding", self.options.outstanding()),
         ];
         if let Mode::Fixed(rate) = mode {
             arguments.push(("--rate", rate));
@@ -239,6 +235,19 @@ impl Bench<'_> {
 }
 
 impl Options {
+    /// What the closed loop is limited to.
+    fn outstanding_default(&self) -> u64 {
+        match self.shape {
+            Shape::Bare => OUTSTANDING_BARE,
+            Shape::Typical | Shape::Heavy | Shape::Spec => OUTSTANDING_DEFAULT,
+        }
+    }
+
+    /// The limit of outstanding records: as given, or what suits the shape.
+    pub(super) fn outstanding(&self) -> u64 {
+        self.outstanding.unwrap_or_else(|| self.outstanding_default())
+    }
+
     /// A fixed rate is held for a second.
     fn spans_of(&self, mode: Mode) -> u64 {
         match mode {
@@ -387,7 +396,7 @@ impl Comparison {
             "spans": options.spans,
             "runs": options.runs,
             "threads": options.threads,
-            "outstanding": options.outstanding,
+            "outstanding": options.outstanding(),
         })
     }
 }
@@ -404,10 +413,11 @@ pub(super) const VERSIONS_OF: [&str; 10] = [
     "fastrace-opentelemetry",
     "emit_otlp",
 ];
-/// Several batches of every peer fit into half of it. Spanwire's batch is about 1000 spans: at 2048 it
-/// runs dry and waits for its age limit. opentelemetry-otlp is at its best at 2048, where its spans
-/// stay in the cache: about a quarter less CPU than here, which `--outstanding 2048` shows.
+/// Several batches of every peer fit into half of it. Spanwire is woken by two batches, which are
+/// about 2000 typical spans: below that it runs dry and waits for its age limit.
 const OUTSTANDING_DEFAULT: u64 = 8192;
+/// Two of spanwire's batches are 12 000 bare spans.
+const OUTSTANDING_BARE: u64 = 65_536;
 /// Enough for every peer to connect and send.
 const TRIAL_RECORDS: u64 = 1_000;
 /// The warm-up is a tenth of the measured part.

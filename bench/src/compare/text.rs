@@ -29,7 +29,7 @@ impl fmt::Display for Comparison {
             )?,
         }
         for section in &self.sections {
-            write_section(f, section, options.outstanding)?;
+            write_section(f, section, options.outstanding())?;
         }
         self.floods.iter().try_for_each(|flooded| writeln!(f, "{flooded}"))?;
         for (peer, reason) in &self.skipped {
