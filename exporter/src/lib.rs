@@ -138,7 +138,7 @@ pub mod direct {
     pub use crate::ingest::direct::span::{Event, Kind, Link, Span, Status};
 }
 
-/// Makes a [`direct::Key`](crate::direct::Key) of a constant text: the key in wire format, made
+/// Makes a [`direct::Key`] of a constant text: the key in wire format, made
 /// when the program is compiled.
 ///
 /// # Examples

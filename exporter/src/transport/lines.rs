@@ -4,11 +4,12 @@
 //! (opentelemetry-specification, protocol/file-exporter.md): one JSON object a line, lines end
 //! with `\n` alone, files are appended to. Writing blocks, so it belongs on a thread that may.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+
+use spanwire_runtime::fs::unbuffered;
 
 /// Where lines go. Several threads may append: a line is never mixed with another.
 pub(crate) struct Lines {
@@ -89,7 +90,7 @@ impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut stdout = io::stdout().lock();
         stdout.flush()?;
-        File::from(stdout.as_fd().try_clone_to_owned()?).write(bytes)
+        unbuffered(&stdout)?.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -161,7 +161,7 @@ impl<'a> Cursor<'a> {
         unsafe { copy_short(bytes.as_ptr(), to, bytes.len()) };
     }
 
-    /// Appends pieces side by side, all or none: an array, a slice, a [`Padded`] number, or a tuple
+    /// Appends pieces side by side, all or none: an array, a slice, a [`Padded`](super::Padded) number, or a tuple
     /// of them. There is one comparison for all of them.
     ///
     /// ```

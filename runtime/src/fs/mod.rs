@@ -56,6 +56,7 @@ use crate::driver::op::file::Call;
 pub use crate::driver::op::file::OpenOptions;
 use crate::driver::{self, Shared};
 use crate::sys::files;
+pub use crate::sys::files::unbuffered;
 
 /// An open file. It belongs to the worker that opened it (`!Send`).
 ///

@@ -23,6 +23,28 @@ pub fn write_at(file: &File, buf: &[u8], offset: u64) -> io::Result<usize> {
     std::os::unix::fs::FileExt::write_at(file, buf, offset)
 }
 
+/// The standard output as a file of its own, past the buffer of the standard library: what is
+/// written to it is written, or fails, at once. Flush the lock first, and hold it meanwhile.
+///
+/// # Errors
+///
+/// Those of duplicating it.
+#[cfg(unix)]
+pub fn unbuffered(stdout: &io::StdoutLock<'_>) -> io::Result<File> {
+    std::os::fd::AsFd::as_fd(stdout).try_clone_to_owned().map(File::from)
+}
+
+/// The standard output as a file of its own, past the buffer of the standard library: what is
+/// written to it is written, or fails, at once. Flush the lock first, and hold it meanwhile.
+///
+/// # Errors
+///
+/// Those of duplicating it.
+#[cfg(windows)]
+pub fn unbuffered(stdout: &io::StdoutLock<'_>) -> io::Result<File> {
+    std::os::windows::io::AsHandle::as_handle(stdout).try_clone_to_owned().map(File::from)
+}
+
 /// Makes a directory's entries durable.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! `spanwire compare encode`: what it takes to make bytes of telemetry, beside others.
 //!
 //! In scope: one thread, from what the caller has to bytes in memory. Out of scope: what the queue
-//! costs ([`super::pipe`]), and what the SDK and the network cost ([`super::export`]).
+//! costs ([`super::pipe`]), and what the SDK and the network cost (`compare export`).
 //!
 //! A [`Body`] is one row by one peer: inputs, and a lap over them that is timed. Before it is, the
 //! bytes are compared with the oracle's (opentelemetry-proto and prost): a row whose bytes differ

@@ -2,7 +2,7 @@
 //! queues; and what a span's end costs through the SDK.
 //!
 //! In scope: what producers pay, with a consumer that takes all the time. Out of scope: encoding
-//! ([`super::encode`]) and delivery ([`super::export`]).
+//! ([`super::encode`]) and delivery (`compare export`).
 //!
 //! The queues are filled by the same bodies ([`push`]) through a small seam ([`queue`]) that each
 //! peer fills in ([`peer`]); spans end in [`on_end`]. Allocations are counted in a program of their
