@@ -163,13 +163,14 @@ macro_rules! key {
 /// Doors for `opentelemetry_sdk` 0.33.
 #[cfg(feature = "otel_0_33")]
 pub mod otel_0_33 {
+    pub use crate::ingest::otel_0_33::lifecycle::FLUSH_LIMIT;
     pub use crate::ingest::otel_0_33::log_exporter::LogExporter;
     pub use crate::ingest::otel_0_33::log_processor::LogProcessor;
     pub use crate::ingest::otel_0_33::metrics::exporter::MetricExporter;
     pub use crate::ingest::otel_0_33::metrics::views::{
         exponential_histograms, preferred_histograms,
     };
-    pub use crate::ingest::otel_0_33::processor::{FLUSH_LIMIT, SpanProcessor};
+    pub use crate::ingest::otel_0_33::processor::SpanProcessor;
     pub use crate::ingest::otel_0_33::span_exporter::SpanExporter;
 }
 

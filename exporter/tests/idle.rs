@@ -60,17 +60,11 @@ fn a_span_wakes_nobody_because_another_signal_is_idle() {
         // The first wakes it; it gathers from then on.
         end_spans(&provider, 1);
         let names = ["spanwire-doze"];
-        let quiet = (0..50).any(|_| {
-            let before = switches(&names);
-            std::thread::sleep(Duration::from_millis(100));
-            switches(&names) == before
-        });
-        assert!(quiet, "{io:?}: the exporter's thread never came to rest");
+        wait_for_sleep(names[0]);
         let before = switches(&names);
         for _ in 0..100 {
             end_spans(&provider, 1);
-            // It would have the time to fall asleep again.
-            std::thread::sleep(Duration::from_millis(1));
+            wait_for_sleep(names[0]);
         }
         // A few may still come of the first; none of each span.
         let woken = switches(&names) - before;
@@ -86,13 +80,24 @@ fn switches(names: &[&str]) -> u64 {
 }
 
 fn switches_of(name: &str) -> u64 {
+    status_of(name, "voluntary_ctxt_switches:").parse().unwrap()
+}
+
+/// Until the thread with that name sleeps.
+fn wait_for_sleep(name: &str) {
+    while status_of(name, "State:") != "S" {
+        std::thread::yield_now();
+    }
+}
+
+/// What the kernel says under `key` of this process's thread with that name.
+fn status_of(name: &str, key: &str) -> String {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     let statuses =
         tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("status")).ok());
     let of_thread: Vec<_> =
         statuses.filter(|status| status.starts_with(&format!("Name:\t{name}\n"))).collect();
     assert_eq!(of_thread.len(), 1, "one thread is called {name}");
-    let line =
-        of_thread[0].lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    let line = of_thread[0].lines().find(|line| line.starts_with(key)).unwrap();
+    line.split_whitespace().nth(1).unwrap().to_owned()
 }

@@ -1,17 +1,19 @@
 //! What a pipe does when it is full: evict the oldest, or wait for room.
 
+#[path = "support/pipes.rs"]
+mod pipes;
+
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
-use spanwire_runtime::pipe::{Config, Drainer, Pipe, Refusal, Run, Tag, Want, WhenFull};
-use spanwire_runtime::{Builder, Doorbell};
+use pipes::{first_bytes, pipe, put, take};
+use spanwire_runtime::Builder;
+use spanwire_runtime::pipe::{Config, Drainer, Pipe, Refusal, Run, Want, WhenFull};
 
 const CHUNK: usize = 4096;
-const TAG: Tag = Tag::new(1, 2);
 /// Longer than any test may take.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
@@ -25,24 +27,6 @@ fn config(chunks: usize, when_full: WhenFull) -> Config {
     config.wake_bytes = usize::MAX;
     config.when_full = when_full;
     config
-}
-
-fn pipe(config: Config) -> (Pipe, Drainer) {
-    Pipe::new(config, Arc::new(Doorbell::new()))
-}
-
-fn put(pipe: &Pipe, record: &[u8]) -> Result<(), Refusal> {
-    pipe.append(TAG, |cursor| cursor.put_slice(record))
-}
-
-fn take(drainer: &mut Drainer) -> Vec<Run> {
-    let mut runs = Vec::new();
-    drainer.take_all(&mut runs);
-    runs
-}
-
-fn first_bytes(runs: &[Run]) -> Vec<u8> {
-    runs.iter().map(|run| run.bytes[0]).collect()
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! Records that are longer than a chunk: whole, in order, bounded, and gone without a trace.
 
+#[path = "support/pipes.rs"]
+mod pipes;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::thread;
 
-use spanwire_runtime::Doorbell;
-use spanwire_runtime::pipe::{Config, Drainer, Pipe, Refusal, Run, Tag};
+use pipes::{TAG, first_bytes, pipe, put, take};
+use spanwire_runtime::pipe::{Config, Refusal};
 
 const CHUNK: usize = 4096;
-const TAG: Tag = Tag::new(1, 2);
 
 /// Two records of three chunks have room together.
 fn config(promote_after: u32) -> Config {
@@ -19,24 +20,6 @@ fn config(promote_after: u32) -> Config {
     config.record_bytes_max = 3 * CHUNK;
     config.large_bytes = 6 * CHUNK;
     config
-}
-
-fn pipe(config: Config) -> (Pipe, Drainer) {
-    Pipe::new(config, Arc::new(Doorbell::new()))
-}
-
-fn put(pipe: &Pipe, record: &[u8]) -> Result<(), Refusal> {
-    pipe.append(TAG, |cursor| cursor.put_slice(record))
-}
-
-fn take(drainer: &mut Drainer) -> Vec<Run> {
-    let mut runs = Vec::new();
-    drainer.take_all(&mut runs);
-    runs
-}
-
-fn first_bytes(runs: &[Run]) -> Vec<u8> {
-    runs.iter().map(|run| run.bytes[0]).collect()
 }
 
 #[test]

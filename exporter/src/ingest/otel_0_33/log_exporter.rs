@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::LogBatch;
 
 use super::export::{Groups, outcome};
+use super::lifecycle;
 use super::log_record::encode_log_record;
-use super::processor::sdk_result;
 use super::resource::encode_resource;
 use crate::exporter::Exporter;
 use crate::model::Signal;
@@ -66,10 +66,7 @@ impl opentelemetry_sdk::logs::LogExporter for LogExporter {
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        if !self.door.close() {
-            return Err(OTelSdkError::AlreadyShutdown);
-        }
-        sdk_result(self.door.flush(timeout), timeout)
+        lifecycle::shut(&self.door, timeout)
     }
 
     fn set_resource(&mut self, resource: &Resource) {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use opentelemetry::InstrumentationScope;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::SdkLogRecord;
 
+use super::lifecycle::{self, FLUSH_LIMIT};
 use super::log_record::encode_log_record;
-use super::processor::{FLUSH_LIMIT, sdk_result};
 use super::resource::encode_resource;
 use super::scopes;
 use crate::exporter::Exporter;
@@ -71,14 +71,11 @@ impl opentelemetry_sdk::logs::LogProcessor for LogProcessor {
 
     /// Delivers what was emitted so far, within [`FLUSH_LIMIT`].
     fn force_flush(&self) -> OTelSdkResult {
-        sdk_result(self.door.flush(FLUSH_LIMIT), FLUSH_LIMIT)
+        lifecycle::flush(&self.door, FLUSH_LIMIT)
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        if !self.door.close() {
-            return Err(OTelSdkError::AlreadyShutdown);
-        }
-        sdk_result(self.door.flush(timeout), timeout)
+        lifecycle::shut(&self.door, timeout)
     }
 
     fn set_resource(&mut self, resource: &Resource) {

@@ -6,6 +6,7 @@ pub(crate) mod any_value;
 pub(crate) mod attributes;
 pub(crate) mod clock;
 mod export;
+pub(crate) mod lifecycle;
 pub(crate) mod log_exporter;
 pub(crate) mod log_processor;
 pub(crate) mod log_record;

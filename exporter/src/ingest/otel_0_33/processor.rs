@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use opentelemetry::Context;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData};
 
+use super::lifecycle::{self, FLUSH_LIMIT};
 use super::resource::encode_resource;
 use super::scopes;
 use super::span_data::encode_span;
-use crate::error::FlushError;
 use crate::exporter::Exporter;
 use crate::model::Signal;
 use crate::pipeline::door::Door;
@@ -66,31 +66,14 @@ impl opentelemetry_sdk::trace::SpanProcessor for SpanProcessor {
 
     /// Delivers what has ended so far, within [`FLUSH_LIMIT`].
     fn force_flush(&self) -> OTelSdkResult {
-        sdk_result(self.door.flush(FLUSH_LIMIT), FLUSH_LIMIT)
+        lifecycle::flush(&self.door, FLUSH_LIMIT)
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        if !self.door.close() {
-            return Err(OTelSdkError::AlreadyShutdown);
-        }
-        sdk_result(self.door.flush(timeout), timeout)
+        lifecycle::shut(&self.door, timeout)
     }
 
     fn set_resource(&mut self, resource: &Resource) {
         self.door.set_resource(encode_resource(resource, self.door.limits()));
-    }
-}
-
-/// How long `force_flush`, which names no limit, may take: the default export timeout of the
-/// specification's batch processor (30 s).
-pub const FLUSH_LIMIT: Duration = Duration::from_secs(30);
-
-/// What the SDK is told of a flush that had `limit`.
-pub(super) fn sdk_result(result: Result<(), FlushError>, limit: Duration) -> OTelSdkResult {
-    match result {
-        Ok(()) => Ok(()),
-        Err(FlushError::Timeout { .. }) => Err(OTelSdkError::Timeout(limit)),
-        Err(FlushError::ShutDown | FlushError::Forked) => Err(OTelSdkError::AlreadyShutdown),
-        Err(error) => Err(OTelSdkError::InternalFailure(error.to_string())),
     }
 }

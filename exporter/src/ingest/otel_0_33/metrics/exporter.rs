@@ -12,7 +12,7 @@ use opentelemetry_sdk::metrics::data::{ResourceMetrics, ScopeMetrics};
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 
 use super::super::export::outcome;
-use super::super::processor::{FLUSH_LIMIT, sdk_result};
+use super::super::lifecycle::{self, FLUSH_LIMIT};
 use super::super::resource::encode_resource;
 use super::data::points_of;
 use super::image::MetricImage;
@@ -134,11 +134,11 @@ impl PushMetricExporter for MetricExporter {
     /// Waits for the exports under way, within [`FLUSH_LIMIT`]: nothing else is held back here.
     fn force_flush(&self) -> OTelSdkResult {
         let door = Arc::clone(&self.state()?.door);
-        sdk_result(door.flush(FLUSH_LIMIT), FLUSH_LIMIT)
+        lifecycle::flush(&door, FLUSH_LIMIT)
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        sdk_result(self.close()?.flush(timeout), timeout)
+        lifecycle::flush(&*self.close()?, timeout)
     }
 
     fn temporality(&self) -> Temporality {
