@@ -75,10 +75,14 @@ pub enum Limit {
     Times(f64, &'static str),
 }
 
-/// The options of the subcommand.
+/// What may be chosen of a comparison of `R`, its rows, and `P`, its peers.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
-pub struct Options<R: Row> {
+pub struct Choices<R, P>
+where
+    R: ValueEnum + Clone + Send + Sync + 'static,
+    P: ValueEnum + Clone + Send + Sync + 'static,
+{
     /// Runs of each row of each peer
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     pub runs: u16,
@@ -96,7 +100,7 @@ pub struct Options<R: Row> {
     pub only: Vec<R>,
     /// Only these peers
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PEERS")]
-    pub peers: Vec<R::Peer>,
+    pub peers: Vec<P>,
     /// The allocator of all rows
     #[arg(long, value_enum, default_value_t)]
     pub allocator: Allocator,
@@ -104,6 +108,9 @@ pub struct Options<R: Row> {
     #[arg(long)]
     pub json: bool,
 }
+
+/// The options of the subcommand.
+pub type Options<R> = Choices<R, <R as Row>::Peer>;
 
 /// The options of the hidden subcommand: one row of one peer.
 #[derive(Clone, Debug, clap::Args)]
@@ -201,7 +208,7 @@ pub(super) fn name_of(value: &impl ValueEnum) -> String {
     value.get_name().to_owned()
 }
 
-impl<R: Row> Options<R> {
+impl<R: Row> Choices<R, R::Peer> {
     /// Those that were asked for, or all that this program has.
     pub(super) fn peers(&self) -> Vec<R::Peer> {
         if self.peers.is_empty() {

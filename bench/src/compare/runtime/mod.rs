@@ -21,9 +21,9 @@ use self::{
     row::Row,
 };
 use super::{
-    Allocator, children,
+    children,
     lines::{self, Peer as _, Table, Unit},
-    program, samples, versions,
+    program, rows, samples, versions,
 };
 use crate::{measure, subject::NEEDS_RIVALS};
 
@@ -40,33 +40,7 @@ mod strace;
 pub mod tasks;
 
 /// The options of `spanwire compare runtime`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Options {
-    /// Runs of each row of each peer
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
-    pub runs: u16,
-    /// About how long a run measures, in milliseconds
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=60_000))]
-    pub budget_ms: u64,
-    /// Only these rows
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        value_name = "ROWS",
-        hide_possible_values = true
-    )]
-    pub only: Vec<Row>,
-    /// Only these peers
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "PEERS")]
-    pub peers: Vec<Peer>,
-    /// The allocator of all rows
-    #[arg(long, value_enum, default_value_t)]
-    pub allocator: Allocator,
-    /// End with one JSON object on the last line of stdout
-    #[arg(long)]
-    pub json: bool,
-}
+pub type Options = rows::Choices<Row, Peer>;
 
 /// Everything that was measured.
 #[derive(Clone, Debug)]
