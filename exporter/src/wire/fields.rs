@@ -322,4 +322,4 @@ pub(crate) mod rpc_status {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,7 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::layout::{FIELDS_MAX, Kind, LOGS, Layout, METRICS, Presence, TRACES};
 use super::transcode;
 use crate::model::Signal;
-use crate::wire::{DEPTH_MAX, Fields, Malformed, Value};
+use crate::wire::fields::tests::{children, text, varint};
+use crate::wire::{DEPTH_MAX, Malformed};
 
 fn json(signal: Signal, request: &[u8]) -> Result<String, Malformed> {
     let mut out = Vec::new();
@@ -308,22 +309,4 @@ fn camel_case(name: &str) -> String {
     let mut words = name.split('_');
     let first = words.next().unwrap().to_owned();
     words.fold(first, |name, word| name + &word[..1].to_uppercase() + &word[1..])
-}
-
-fn children(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
-    Fields::new(message).filter_map(move |field| match field.unwrap() {
-        (found, Value::Len(child)) if found == number => Some(child),
-        _ => None,
-    })
-}
-
-fn text(message: &[u8], number: u32) -> String {
-    String::from_utf8(children(message, number).next().unwrap().to_vec()).unwrap()
-}
-
-fn varint(message: &[u8], number: u32) -> Option<u64> {
-    Fields::new(message).find_map(|field| match field.unwrap() {
-        (found, Value::Varint(value)) if found == number => Some(value),
-        _ => None,
-    })
 }

@@ -128,27 +128,26 @@ fn add_members(
     number: u32,
 ) -> String {
     let name = format!("{parent}.{}", text(container, 1));
-    let numbers =
-        children(container, members).map(|member| (text(member, 1), varint(member, number)));
+    let numbers = children(container, members)
+        .map(|member| (text(member, 1), varint(member, number).unwrap_or(0) as u32));
     found.insert(name.clone(), numbers.collect());
     name
 }
 
-fn children(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn children(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
     Fields::new(message).filter_map(move |field| match field.unwrap() {
         (found, Value::Len(child)) if found == number => Some(child),
         _ => None,
     })
 }
 
-fn text(message: &[u8], number: u32) -> String {
+pub(crate) fn text(message: &[u8], number: u32) -> String {
     String::from_utf8(children(message, number).next().unwrap().to_vec()).unwrap()
 }
 
-fn varint(message: &[u8], number: u32) -> u32 {
-    let value = Fields::new(message).find_map(|field| match field.unwrap() {
-        (found, Value::Varint(value)) if found == number => Some(value as u32),
+pub(crate) fn varint(message: &[u8], number: u32) -> Option<u64> {
+    Fields::new(message).find_map(|field| match field.unwrap() {
+        (found, Value::Varint(value)) if found == number => Some(value),
         _ => None,
-    });
-    value.unwrap_or(0)
+    })
 }
