@@ -18,7 +18,7 @@ use crate::env::{self, Given, GivenEndpoint, GivenHeader};
 use crate::error::BuildError;
 use crate::model::{Compression, Protocol, Signal};
 use crate::pipeline::assemble::{LineSettings, Settings};
-use crate::pipeline::carrier::Target;
+use crate::pipeline::carrier::{Collector, Target};
 use crate::transport::endpoint::{Endpoint, Scope};
 use crate::transport::http1::RequestHead;
 
@@ -47,7 +47,6 @@ impl Builder {
         Ok(Settings {
             lines,
             retry: self.retry,
-            response_bytes_max: self.response_bytes_max,
             // Lines of one file are written one after the other anyway.
             lanes: if is_output { 1 } else { self.lanes },
             io,
@@ -87,9 +86,14 @@ impl Builder {
 
     /// The collector of a signal.
     fn collector(&self, signal: Signal, given: env::OfSignal) -> Result<Target, BuildError> {
-        self.check_choices(&given)?;
-        let endpoint = self.choose_endpoint(signal, given.endpoint)?;
-        Ok(Target::Collector { endpoint, headers: self.merge_headers(given.headers)? })
+        let (protocol, compression) = self.choices(&given)?;
+        Ok(Target::Collector(Box::new(Collector {
+            endpoint: self.choose_endpoint(signal, given.endpoint)?,
+            headers: self.merge_headers(given.headers)?,
+            protocol,
+            compression,
+            response_bytes_max: self.response_bytes_max,
+        })))
     }
 
     /// A variable, unless it is about collectors: there is none.
@@ -158,12 +162,12 @@ impl Builder {
         Ok(())
     }
 
-    /// Refuses what OTLP knows and this build cannot do, from whichever source wins.
-    fn check_choices(&self, given: &env::OfSignal) -> Result<(), BuildError> {
+    /// What is chosen from whichever source wins. Refuses what OTLP knows and this build cannot do.
+    fn choices(&self, given: &env::OfSignal) -> Result<(Protocol, Compression), BuildError> {
         let protocol = winner(self.protocol, "Builder::protocol", given.protocol);
-        check_choice("protocol", protocol, Protocol::is_supported)?;
+        let protocol = check_choice("protocol", protocol, Protocol::is_supported)?;
         let compression = winner(self.compression, "Builder::compression", given.compression);
-        check_choice("compression", compression, Compression::is_supported)
+        Ok((protocol, check_choice("compression", compression, Compression::is_supported)?))
     }
 
     fn choose_io(&self, given: Option<String>) -> Result<Choice, BuildError> {
@@ -227,16 +231,17 @@ fn winner<T>(
     code.map(|value| Given { value, source_name }).or(given)
 }
 
-fn check_choice<T: fmt::Display + Copy>(
+fn check_choice<T: fmt::Display + Copy + Default>(
     what: &'static str,
     chosen: Option<Given<T>>,
     is_supported: fn(T) -> bool,
-) -> Result<(), BuildError> {
+) -> Result<T, BuildError> {
     match chosen {
         Some(Given { value, source_name }) if !is_supported(value) => {
             Err(BuildError::Unsupported { what, value: value.to_string(), source_name })
         }
-        _ => Ok(()),
+        Some(Given { value, .. }) => Ok(value),
+        None => Ok(T::default()),
     }
 }
 

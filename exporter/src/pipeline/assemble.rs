@@ -28,8 +28,6 @@ pub(crate) struct Settings {
     /// One a signal, in the order of [`Signal::ALL`].
     pub(crate) lines: [LineSettings; Signal::ALL.len()],
     pub(crate) retry: retry::Policy,
-    /// Bounds the body of an answer.
-    pub(crate) response_bytes_max: usize,
     /// Requests of a signal in flight at once, each on a connection of its own.
     pub(crate) lanes: usize,
     pub(crate) io: Choice,
@@ -98,10 +96,9 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Runtime), BuildE
 /// Starts the delivery of one signal on the exporter's thread.
 fn start_line(runtime: &Runtime, settings: &Settings, alive: Alive, drainer: Drainer) {
     let line = settings.lines[alive.signal().index()].clone();
-    let (retry, lanes, body_bytes_max) =
-        (settings.retry, settings.lanes, settings.response_bytes_max);
+    let (retry, lanes) = (settings.retry, settings.lanes);
     let make = move || {
-        let carriers = (0..lanes).map(|_| Carrier::new(&line.target, body_bytes_max));
+        let carriers = (0..lanes).map(|_| Carrier::new(&line.target));
         let destination = Destination::new(alive.shared(), alive.signal(), retry, line.timeout);
         let lanes = Lanes::new(destination, carriers);
         let batcher = Batcher::new(line.batch, batch::weigher(alive.signal()));

@@ -8,8 +8,9 @@ use http::{HeaderName, HeaderValue};
 use spanwire_runtime::blocking::spawn_blocking;
 
 use crate::encode::json;
-use crate::model::{Failure, Outcome, Payload, Phase, Signal};
+use crate::model::{Compression, Failure, Outcome, Payload, Phase, Protocol, Signal};
 use crate::transport::client::Client;
+use crate::transport::connect::Connector;
 use crate::transport::endpoint::Endpoint;
 use crate::transport::lines::Lines;
 
@@ -17,9 +18,30 @@ use crate::transport::lines::Lines;
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     /// To a collector.
-    Collector { endpoint: Endpoint, headers: Vec<(HeaderName, HeaderValue)> },
+    Collector(Box<Collector>),
     /// Each as a line of OTLP/JSON.
     Lines(Arc<Lines>),
+}
+
+/// A collector, and how it is talked to.
+#[derive(Clone, Debug)]
+pub(crate) struct Collector {
+    pub(crate) endpoint: Endpoint,
+    /// Sent with each request; values are marked as sensitive.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    #[allow(dead_code, reason = "there is one protocol so far")]
+    pub(crate) protocol: Protocol,
+    #[allow(dead_code, reason = "there is no compression so far")]
+    pub(crate) compression: Compression,
+    /// Of an answer's body, so much is read at most.
+    pub(crate) response_bytes_max: usize,
+}
+
+impl Collector {
+    /// What opens connections to it.
+    pub(crate) fn connector(&self) -> Connector {
+        Connector { endpoint: self.endpoint.clone() }
+    }
 }
 
 /// Carries one request at a time.
@@ -29,11 +51,12 @@ pub(crate) enum Carrier {
 }
 
 impl Carrier {
-    /// Of an answer's body, `body_bytes_max` are read at most.
-    pub(crate) fn new(target: &Target, body_bytes_max: usize) -> Self {
+    pub(crate) fn new(target: &Target) -> Self {
         match target {
-            Target::Collector { endpoint, headers } => {
-                Self::Client(Box::new(Client::new(endpoint.clone(), headers, body_bytes_max)))
+            Target::Collector(collector) => {
+                let Collector { headers, response_bytes_max, .. } = &**collector;
+                let client = Client::new(collector.connector(), headers, *response_bytes_max);
+                Self::Client(Box::new(client))
             }
             Target::Lines(lines) => Self::Lines(Arc::clone(lines)),
         }

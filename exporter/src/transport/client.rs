@@ -4,6 +4,7 @@
 //! request at once. Else sending and receiving overlap, so an answer that comes before the
 //! request is sent (a 413, say) is heard instead of being lost to a broken pipe.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -13,20 +14,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use spanwire_runtime::net::{TcpStream, Tried};
+use spanwire_runtime::net::Tried;
 use spanwire_runtime::time::timeout_at;
 
-use super::connect::{addresses_of, connect_any};
-use super::endpoint::Endpoint;
+use super::connect::{Alpn, Connector};
+use super::connection::Connection;
 use super::http1::{
     Progress, RequestHead, Response, ResponseError, ResponseLimits, ResponseReader,
 };
 use super::verdict::{Cut, judge, judge_cut};
-use crate::model::{Failure, Outcome, Payload};
+use crate::model::{Outcome, Payload};
 
 /// Sends requests to one endpoint, one after another.
 pub(crate) struct Client {
-    endpoint: Endpoint,
+    connector: Connector,
     head: RequestHead,
     limits: ResponseLimits,
     /// A connection idle for less than this is used again without a look at it.
@@ -42,30 +43,31 @@ pub(crate) struct Client {
 
 #[derive(Debug)]
 struct Idle {
-    stream: TcpStream,
+    connection: Connection,
     since: Instant,
 }
 
 /// How far an attempt has come.
 #[derive(Debug)]
 struct Attempt {
-    busy_with: &'static str,
+    busy_with: Cell<&'static str>,
     reader: ResponseReader,
 }
 
 impl Client {
-    /// A client of `endpoint` that sends `headers` with each request. Headers that
+    /// A client of the connector's endpoint that sends `headers` with each request. Headers that
     /// [`RequestHead::check`] refuses are left out. Of an answer's body, `body_bytes_max` are
     /// read at most.
     pub(crate) fn new(
-        endpoint: Endpoint,
+        connector: Connector,
         headers: &[(HeaderName, HeaderValue)],
         body_bytes_max: usize,
     ) -> Self {
+        let endpoint = &connector.endpoint;
         let head = RequestHead::new(&endpoint.authority, &endpoint.target, headers);
         let limits = ResponseLimits { body_bytes_max, ..ResponseLimits::default() };
         Self {
-            endpoint,
+            connector,
             head,
             limits,
             unchecked_limit: UNCHECKED_LIMIT,
@@ -89,47 +91,40 @@ impl Client {
         };
         ended.unwrap_or_else(|| {
             // The exchange was dropped, and its connection with it.
-            let cut = Cut::TimedOut(self.progress.busy_with);
+            let cut = Cut::TimedOut(self.progress.busy_with.get());
             judge_cut(&cut, self.take_response(), payload.records, SystemTime::now())
         })
     }
 
     async fn exchange(&mut self, payload: &Payload) -> Outcome {
-        let stream = match self.take_idle() {
-            Some(stream) => stream,
-            None => match self.connect().await {
-                Ok(stream) => stream,
+        let connection = match self.take_idle() {
+            Some(connection) => connection,
+            None => match self.connector.connect(Alpn::Http1, &self.progress.busy_with).await {
+                Ok(connection) => connection,
                 Err(why) => return Outcome::retry(why),
             },
         };
-        let ended = self.talk(&stream, payload).await;
+        let ended = self.talk(&connection, payload).await;
         let now = SystemTime::now();
         match ended {
             Ok((response, is_sent)) => {
                 let outcome = judge(&response, payload.records, now);
-                self.keep(stream, &response, is_sent);
+                self.keep(connection, &response, is_sent);
                 outcome
             }
             Err(cut) => judge_cut(&cut, self.take_response(), payload.records, now),
         }
     }
 
-    async fn connect(&mut self) -> Result<TcpStream, Failure> {
-        self.progress.busy_with = "resolving the collector's host name";
-        let addresses = addresses_of(&self.endpoint).await?;
-        self.progress.busy_with = "connecting to the collector";
-        connect_any(addresses).await
-    }
-
     /// Sends the request and receives the whole answer, which may come before the request is
     /// sent; with it goes whether it was.
     async fn talk(
         &mut self,
-        stream: &TcpStream,
+        connection: &Connection,
         payload: &Payload,
     ) -> Result<(Response, bool), Cut> {
-        self.progress.busy_with = "sending the request or waiting for the answer";
-        let (tried, rest) = self.try_exchange(stream, payload).await;
+        self.progress.busy_with.set("sending the request or waiting for the answer");
+        let (tried, rest) = self.try_exchange(connection, payload).await;
         let mut sent = match tried {
             Tried::Received(received) => {
                 let sent = Ok(());
@@ -142,10 +137,10 @@ impl Client {
             // Whatever else it may say: there is a rest to be sent.
             _ => None,
         };
-        let mut send = pin!(stream.send_all(rest));
+        let mut send = pin!(connection.send_all(rest));
         loop {
             let buffer = self.empty_buffer();
-            let mut receive = pin!(stream.recv(buffer));
+            let mut receive = pin!(connection.recv(buffer));
             let (received, buffer) = poll_fn(|cx| {
                 if sent.is_none()
                     && let Poll::Ready(result) = send.as_mut().poll(cx)
@@ -165,9 +160,13 @@ impl Client {
     /// Sends the request and receives the first piece of the answer, if the socket takes the
     /// whole request at once; else what is left to send comes back. One operation costs less
     /// than two.
-    async fn try_exchange(&mut self, stream: &TcpStream, payload: &Payload) -> (Tried, Vec<Bytes>) {
+    async fn try_exchange(
+        &mut self,
+        connection: &Connection,
+        payload: &Payload,
+    ) -> (Tried, Vec<Bytes>) {
         let (request, buffer) = (self.request(payload), self.empty_buffer());
-        let (tried, rest, buffer) = stream.try_exchange(request, buffer).await;
+        let (tried, rest, buffer) = connection.try_exchange(request, buffer).await;
         self.buffer = buffer;
         (tried, rest)
     }
@@ -219,29 +218,29 @@ impl Client {
     }
 
     /// The kept connection, unless the peer has closed it meanwhile (H13).
-    fn take_idle(&mut self) -> Option<TcpStream> {
+    fn take_idle(&mut self) -> Option<Connection> {
         let idle = self.idle.take()?;
         let is_fresh = idle.since.elapsed() < self.unchecked_limit;
-        (is_fresh || !idle.stream.is_stale()).then_some(idle.stream)
+        (is_fresh || !idle.connection.is_stale()).then_some(idle.connection)
     }
 
     /// Keeps the connection for the next request, if the peer and the codec allow it.
-    fn keep(&mut self, stream: TcpStream, response: &Response, is_sent: bool) {
+    fn keep(&mut self, connection: Connection, response: &Response, is_sent: bool) {
         if is_sent && response.close.is_none() {
-            self.idle = Some(Idle { stream, since: Instant::now() });
+            self.idle = Some(Idle { connection, since: Instant::now() });
         }
     }
 }
 
 impl Attempt {
     fn new(limits: ResponseLimits) -> Self {
-        Self { busy_with: "not begun", reader: ResponseReader::new(limits) }
+        Self { busy_with: Cell::new("not begun"), reader: ResponseReader::new(limits) }
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("Client").field("connector", &self.connector).finish_non_exhaustive()
     }
 }
 

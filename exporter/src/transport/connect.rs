@@ -1,5 +1,6 @@
 //! Opening a connection: resolve, then try the addresses in the resolver's order.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,8 +8,45 @@ use std::time::Duration;
 use spanwire_runtime::net::{TcpStream, resolve};
 use spanwire_runtime::time::timeout;
 
+use super::connection::{Connection, Socket};
 use super::endpoint::Endpoint;
 use crate::model::{Failure, Phase};
+
+/// Opens connections to one endpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector {
+    /// Where to.
+    pub(crate) endpoint: Endpoint,
+}
+
+/// What is to be spoken over a connection, which a TLS handshake agrees on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "TLS and gRPC name what they speak")]
+pub(crate) enum Alpn {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, which is what gRPC needs.
+    H2,
+}
+
+impl Connector {
+    /// Opens a connection; `busy_with` says meanwhile what is waited for, in words that follow
+    /// "time was up while". The caller brings the deadline.
+    ///
+    /// # Errors
+    ///
+    /// The name is unknown or nobody can be asked; or no address accepted the connection.
+    pub(crate) async fn connect(
+        &self,
+        _alpn: Alpn,
+        busy_with: &Cell<&'static str>,
+    ) -> Result<Connection, Failure> {
+        busy_with.set("resolving the collector's host name");
+        let addresses = addresses_of(&self.endpoint).await?;
+        busy_with.set("connecting to the collector");
+        connect_any(addresses).await.map(|stream| Connection::Plain(Socket::Tcp(stream)))
+    }
+}
 
 /// The addresses of `endpoint`, asked for before each connection, so that a collector that moved
 /// is found.
@@ -16,7 +54,7 @@ use crate::model::{Failure, Phase};
 /// # Errors
 ///
 /// The name is unknown, or nobody can be asked.
-pub(super) async fn addresses_of(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Failure> {
+async fn addresses_of(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Failure> {
     let found = resolve(&endpoint.host, endpoint.port).await;
     found.map_err(|error| Failure::new(Phase::Resolve, error.to_string()))
 }
@@ -26,7 +64,7 @@ pub(super) async fn addresses_of(endpoint: &Endpoint) -> Result<Vec<SocketAddr>,
 /// # Errors
 ///
 /// There is no address, or none of the first [`ADDRESSES_MAX`] accepted a connection.
-pub(super) async fn connect_any(addresses: Vec<SocketAddr>) -> Result<TcpStream, Failure> {
+async fn connect_any(addresses: Vec<SocketAddr>) -> Result<TcpStream, Failure> {
     let mut tried = 0;
     let mut last = None;
     for address in addresses.into_iter().take(ADDRESSES_MAX) {

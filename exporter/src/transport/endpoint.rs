@@ -1,5 +1,7 @@
 //! Where requests go: an endpoint as the OTLP exporter specification understands it.
 
+use std::path::PathBuf;
+
 use http::Uri;
 use http::uri::{Authority, PathAndQuery};
 
@@ -15,9 +17,25 @@ pub(crate) enum Scope {
     Signal,
 }
 
+/// How an endpoint is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "no endpoint has the other schemes yet")]
+pub(crate) enum Scheme {
+    /// Over TCP, in clear.
+    Http,
+    /// Over TCP and TLS.
+    Https,
+    /// Over a Unix domain socket, in clear.
+    Unix,
+}
+
 /// An endpoint that requests can be sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
+    /// How it is reached.
+    pub(crate) scheme: Scheme,
+    /// The socket's file; set if, and only if, the scheme is [`Scheme::Unix`].
+    pub(crate) unix_path: Option<PathBuf>,
     /// What is resolved and connected to; an IPv6 literal has no brackets.
     pub(crate) host: String,
     /// The TCP port.
@@ -54,6 +72,8 @@ impl Endpoint {
             return Err(invalid("it has no host"));
         }
         Ok(Self {
+            scheme: Scheme::Http,
+            unix_path: None,
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
             port,
             authority: if port == DEFAULT_PORT { host.into() } else { format!("{host}:{port}") },

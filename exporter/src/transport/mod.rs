@@ -2,11 +2,12 @@
 //!
 //! What can be decided without a socket is pure: where an endpoint string points (`endpoint`),
 //! the bytes of HTTP/1.1 ([`http1`]), what an answer means (`verdict`). What needs one drives
-//! those: `connect` and `client`. `lines` is what stands in for a collector: a file. There is no pool: each of the exporter's lanes owns a client,
+//! those: `connect`, over which kind of socket `connection` hides, and `client`. `lines` is what stands in for a collector: a file. There is no pool: each of the exporter's lanes owns a client,
 //! and a client keeps one connection.
 
 pub(crate) mod client;
-mod connect;
+pub(crate) mod connect;
+pub(crate) mod connection;
 pub(crate) mod endpoint;
 #[cfg_attr(
     not(feature = "internals"),

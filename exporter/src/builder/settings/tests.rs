@@ -4,7 +4,7 @@ use super::*;
 
 fn collector(line: &LineSettings) -> (&Endpoint, &[(HeaderName, HeaderValue)]) {
     match &line.target {
-        Target::Collector { endpoint, headers } => (endpoint, headers),
+        Target::Collector(collector) => (&collector.endpoint, &collector.headers),
         Target::Lines(_) => panic!("no output was chosen"),
     }
 }
@@ -24,10 +24,13 @@ fn without_code_and_variables_the_defaults_are_those_of_the_specification() {
         let url = format!("http://localhost:4318/{}", signal.path());
         let (endpoint, headers) = collector(line);
         assert_eq!(*endpoint, Endpoint::parse(&url, Scope::Signal, "").unwrap());
+        let Target::Collector(collector) = &line.target else { panic!("no output was chosen") };
+        let choices = (collector.protocol, collector.compression);
+        assert_eq!(choices, (Protocol::HttpProtobuf, Compression::None));
+        assert_eq!(collector.response_bytes_max, 4 << 20);
         assert_eq!(headers, []);
         assert_eq!(line.timeout, Some(Duration::from_secs(10)));
     }
-    assert_eq!(settings.response_bytes_max, 4 << 20);
     assert_eq!(settings.io, Choice::Auto);
 }
 

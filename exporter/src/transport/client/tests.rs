@@ -10,7 +10,7 @@ use spanwire_runtime::{Builder, driver};
 
 use super::*;
 use crate::model::{Phase, Signal};
-use crate::transport::endpoint::Scope;
+use crate::transport::endpoint::{Endpoint, Scope};
 
 /// At least the threads of a runtime's blocking pool, where names are resolved.
 const RESOLVERS: usize = 8;
@@ -43,7 +43,7 @@ where
     let endpoint = Endpoint::parse(url, Scope::Base(Signal::Traces), "test").unwrap();
     let runtime = Builder::new().io(driver).build().unwrap();
     let task = runtime.spawn_pinned(move || async move {
-        let mut client = Client::new(endpoint, &[], BODY_BYTES_MAX);
+        let mut client = Client::new(Connector { endpoint }, &[], BODY_BYTES_MAX);
         script(&mut client).await
     });
     runtime.block_on(task).unwrap()

@@ -1,0 +1,89 @@
+//! What a request and its answer travel over: a socket of either kind, and what may wrap it.
+
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+
+use bytes::Bytes;
+#[cfg(unix)]
+use spanwire_runtime::net::UnixStream;
+use spanwire_runtime::net::{Stream, TcpStream, Tried};
+
+/// A connected socket.
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    #[allow(dead_code, reason = "no endpoint is a Unix socket yet")]
+    Unix(UnixStream),
+}
+
+impl Deref for Socket {
+    type Target = Stream;
+
+    fn deref(&self) -> &Stream {
+        match self {
+            Self::Tcp(stream) => stream,
+            #[cfg(unix)]
+            Self::Unix(stream) => stream,
+        }
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(stream) => stream.fmt(f),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.fmt(f),
+        }
+    }
+}
+
+/// A stream to the collector. Its methods are those of [`Stream`], whose promises they keep.
+///
+/// One `send_all` and one `recv` may be under way at the same time.
+#[derive(Debug)]
+pub(crate) enum Connection {
+    /// The bytes go as they are.
+    Plain(Socket),
+}
+
+impl Connection {
+    /// Sends a request and receives the first piece of the answer, as one operation if the
+    /// socket takes the whole request at once; else what is left to send comes back.
+    pub(crate) async fn try_exchange(
+        &self,
+        request: Vec<Bytes>,
+        buffer: Vec<u8>,
+    ) -> (Tried, Vec<Bytes>, Vec<u8>) {
+        match self {
+            Self::Plain(socket) => socket.try_exchange(request, buffer).await,
+        }
+    }
+
+    /// Sends everything.
+    ///
+    /// # Errors
+    ///
+    /// Those of the socket; an unknown part was sent then.
+    pub(crate) async fn send_all(&self, request: Vec<Bytes>) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.send_all(request).await,
+        }
+    }
+
+    /// Receives into the spare capacity of `buffer`; 0 is the end of the stream.
+    pub(crate) async fn recv(&self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+        match self {
+            Self::Plain(socket) => socket.recv(buffer).await,
+        }
+    }
+
+    /// Whether an idle connection is of no more use: the peer has closed it, or has said what
+    /// nobody asked for.
+    pub(crate) fn is_stale(&self) -> bool {
+        match self {
+            Self::Plain(socket) => socket.is_stale(),
+        }
+    }
+}
