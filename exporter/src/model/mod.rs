@@ -9,6 +9,6 @@ mod signal;
 pub use self::choice::{Compression, Protocol};
 pub(crate) use self::metrics::{GivenMetricPreferences, MetricPreferences};
 pub use self::metrics::{HistogramAggregation, TemporalityPreference};
-pub(crate) use self::outcome::{Failure, Outcome, Phase};
+pub(crate) use self::outcome::{Failure, Outcome, Phase, Status};
 pub(crate) use self::payload::Payload;
 pub use self::signal::Signal;

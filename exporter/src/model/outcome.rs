@@ -1,6 +1,7 @@
 //! What one attempt to deliver a request meant.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ pub(crate) enum Outcome {
         rejected: u64,
         /// What the peer, or we, found odd about a success.
         warning: Option<String>,
+        /// What it answered with; none if nobody answered, as of a file.
+        status: Option<Status>,
     },
     /// The request may succeed later, unchanged.
     Retry {
@@ -45,10 +48,33 @@ impl Outcome {
 pub(crate) struct Failure {
     /// How far the attempt came.
     pub(crate) phase: Phase,
-    /// The HTTP status, if there was an answer.
-    pub(crate) status: Option<u16>,
+    /// What the peer answered with, if it did.
+    pub(crate) status: Option<Status>,
     /// The operating system's or the peer's words; may be empty.
     pub(crate) message: String,
+}
+
+/// What an answer says first, in the terms of its protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// An HTTP status, of OTLP/HTTP.
+    Http(u16),
+    /// A `google.rpc.Code`, of OTLP/gRPC; also one that stands for what happened instead of an
+    /// answer, as gRPC defines it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the gRPC transport makes them"))]
+    Grpc(u8),
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Http(status) => write!(f, "{status}"),
+            Self::Grpc(code) => match GRPC_CODES.get(usize::from(code)) {
+                Some(name) => write!(f, "{name} ({code})"),
+                None => write!(f, "{code}"),
+            },
+        }
+    }
 }
 
 /// How far an attempt came before it failed.
@@ -77,7 +103,7 @@ impl Failure {
     }
 
     /// An answer other than success.
-    pub(crate) fn answer(status: u16, message: impl Into<String>) -> Self {
+    pub(crate) fn answer(status: Status, message: impl Into<String>) -> Self {
         Self { phase: Phase::Answer, status: Some(status), message: message.into() }
     }
 }
@@ -119,14 +145,18 @@ impl Failure {
             Phase::Timeout => "check the collector's load, or raise OTEL_EXPORTER_OTLP_TIMEOUT",
             Phase::Protocol => "check that the endpoint is an OTLP/HTTP port, not gRPC or TLS",
             Phase::Write => "check that there is space left, and who else has the file",
-            Phase::Answer => return next_step_for(self.status.unwrap_or(0), signal),
+            Phase::Answer => match self.status {
+                Some(Status::Http(status)) => return next_step_for_http(status, signal),
+                Some(Status::Grpc(code)) => next_step_for_grpc(code),
+                None => SEE_LOG,
+            },
         };
         step.into()
     }
 }
 
-/// What to do about an answer with `status`.
-fn next_step_for(status: u16, signal: Signal) -> Cow<'static, str> {
+/// What to do about an answer with the HTTP `status`.
+fn next_step_for_http(status: u16, signal: Signal) -> Cow<'static, str> {
     let step = match status {
         300..=399 => "redirects are not followed: set the endpoint to the final address",
         401 | 403 => "check the credentials in the configured headers",
@@ -136,10 +166,45 @@ fn next_step_for(status: u16, signal: Signal) -> Cow<'static, str> {
         413 => "lower the request size limit, or raise the collector's",
         429 | 502..=504 => "the collector is overloaded or not ready",
         400..=499 => "the collector does not accept this data: see its log",
-        _ => "see the collector's log",
+        _ => SEE_LOG,
     };
     step.into()
 }
+
+/// What to do about an answer with the gRPC status `code`.
+fn next_step_for_grpc(code: u8) -> &'static str {
+    match code {
+        1 | 10 | 11 | 14 | 15 => "the collector is overloaded or not ready",
+        4 => "check the collector's load, or raise OTEL_EXPORTER_OTLP_TIMEOUT",
+        8 => "the collector is overloaded, or the request is too large for it",
+        7 | 16 => "check the credentials in the configured headers",
+        12 => "check that the endpoint is an OTLP/gRPC port, and that it takes this signal",
+        3 | 5 | 6 | 9 => "the collector does not accept this data: see its log",
+        _ => SEE_LOG,
+    }
+}
+
+const SEE_LOG: &str = "see the collector's log";
+/// Names of the codes, by number (grpc, doc/statuscodes.md).
+const GRPC_CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
 
 #[cfg(test)]
 mod tests {
@@ -147,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_wrong_path_is_answered_with_the_one_of_the_signal() {
-        let text = Failure::answer(404, "").describe(Signal::Logs);
+        let text = Failure::answer(Status::Http(404), "").describe(Signal::Logs);
         assert!(text.ends_with("check the path of the endpoint, usually /v1/logs"), "{text}");
     }
 
@@ -160,14 +225,19 @@ mod tests {
                  listens at the endpoint",
             ),
             (
-                Failure::answer(401, ""),
+                Failure::answer(Status::Http(401), ""),
                 "the collector answered with status 401; check the credentials in the configured \
                  headers",
             ),
             (
-                Failure::answer(400, "bad span"),
+                Failure::answer(Status::Http(400), "bad span"),
                 "the collector answered with status 400: bad span; the collector does not accept \
                  this data: see its log",
+            ),
+            (
+                Failure::answer(Status::Grpc(16), "no token"),
+                "the collector answered with status UNAUTHENTICATED (16): no token; check the \
+                 credentials in the configured headers",
             ),
         ];
         for (failure, text) in cases {

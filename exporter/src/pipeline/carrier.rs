@@ -81,7 +81,7 @@ impl Carrier {
 async fn write(lines: Arc<Lines>, signal: Signal, payload: Payload) -> Outcome {
     let written = spawn_blocking(move || line(signal, &payload).map(|line| lines.append(line)));
     match written.await {
-        Ok(Ok(Ok(()))) => Outcome::Delivered { rejected: 0, warning: None },
+        Ok(Ok(Ok(()))) => Outcome::Delivered { rejected: 0, warning: None, status: None },
         Ok(Ok(Err(error))) => unwritten(&error),
         // A bug of ours: what we have encoded cannot be read.
         Ok(Err(why)) => Outcome::Refused { why: Failure::new(Phase::Write, why) },

@@ -218,7 +218,7 @@ async fn send(
         let outcome = attempt(carrier, &parcel.payload, destination, deadline, is_retry).await;
         is_retry = true;
         let (not_before, why) = match outcome {
-            Outcome::Delivered { rejected, warning } => {
+            Outcome::Delivered { rejected, warning, .. } => {
                 destination.succeeded(warning.as_deref());
                 return (Fate::Delivered { rejected }, warning);
             }

@@ -14,7 +14,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::http1::{Response, ResponseError};
-use crate::model::{Failure, Outcome, Phase};
+use crate::model::{Failure, Outcome, Phase, Status};
 use crate::wire::response::{PartialSuccess, RpcStatus};
 
 /// Why an answer did not come whole.
@@ -34,9 +34,11 @@ pub(crate) fn judge(response: &Response, sent: u64, now: SystemTime) -> Outcome 
         200..=299 => delivered(response, sent),
         429 | 502..=504 => Outcome::Retry {
             not_before: response.retry_after.as_deref().and_then(|value| wait(value, now)),
-            why: Failure::answer(response.status, error_text(response)),
+            why: Failure::answer(Status::Http(response.status), error_text(response)),
         },
-        status => Outcome::Refused { why: Failure::answer(status, error_text(response)) },
+        status => {
+            Outcome::Refused { why: Failure::answer(Status::Http(status), error_text(response)) }
+        }
     }
 }
 
@@ -51,16 +53,17 @@ pub(crate) fn judge_cut(
     let is_success = matches!(response.status, 200..=299);
     if !is_success && *cut == Cut::Broken(ResponseError::BodyTooLarge) {
         // H6: not retryable, even where the status is.
-        let why = Failure { status: Some(response.status), ..broken(ResponseError::BodyTooLarge) };
+        let status = Some(Status::Http(response.status));
+        let why = Failure { status, ..broken(ResponseError::BodyTooLarge) };
         return Outcome::Refused { why };
     }
     // Half a message says nothing; the status says enough.
     response.body.clear();
     match judge(&response, sent, now) {
-        Outcome::Delivered { rejected, .. } => {
+        Outcome::Delivered { rejected, status, .. } => {
             let text =
                 format!("the collector took the data, but its answer was cut: {}", cut.text());
-            Outcome::Delivered { rejected, warning: Some(text) }
+            Outcome::Delivered { rejected, warning: Some(text), status }
         }
         other => other,
     }
@@ -102,13 +105,16 @@ impl Cut {
 
 /// A success, with what its body says. An empty body is full success, an unreadable one too.
 fn delivered(response: &Response, sent: u64) -> Outcome {
+    let status = Some(Status::Http(response.status));
     if response.body.is_empty() {
-        return Outcome::Delivered { rejected: 0, warning: None };
+        return Outcome::Delivered { rejected: 0, warning: None, status };
     }
     let Some(partial) = protobuf(response).and_then(|body| PartialSuccess::read(body).ok()) else {
-        let status = response.status;
-        let text = format!("the collector answered {status} with a body that is no OTLP message");
-        return Outcome::Delivered { rejected: 0, warning: Some(text) };
+        let text = format!(
+            "the collector answered {} with a body that is no OTLP message",
+            response.status
+        );
+        return Outcome::Delivered { rejected: 0, warning: Some(text), status };
     };
     // A peer can reject no more than it was sent, and not less than nothing.
     let rejected = u64::try_from(partial.rejected).unwrap_or(0).min(sent);
@@ -121,7 +127,7 @@ fn delivered(response: &Response, sent: u64) -> Outcome {
             Some(format!("the collector rejected {rejected} of {sent} records: {message}"))
         }
     };
-    Outcome::Delivered { rejected, warning }
+    Outcome::Delivered { rejected, warning, status }
 }
 
 /// What the body of an error says: a `google.rpc.Status` (H8), or the text of a proxy.

@@ -9,7 +9,7 @@ use spanwire_runtime::blocking::spawn_blocking;
 use spanwire_runtime::{Builder, driver};
 
 use super::*;
-use crate::model::{Phase, Signal};
+use crate::model::{Phase, Signal, Status};
 use crate::transport::endpoint::{Endpoint, Scope};
 
 /// At least the threads of a runtime's blocking pool, where names are resolved.
@@ -91,7 +91,7 @@ fn url(address: SocketAddr) -> String {
 }
 
 fn delivered() -> Outcome {
-    Outcome::Delivered { rejected: 0, warning: None }
+    Outcome::Delivered { rejected: 0, warning: None, status: Some(Status::Http(200)) }
 }
 
 fn phase(outcome: &Outcome) -> Phase {
@@ -293,7 +293,7 @@ fn an_answer_before_the_request_is_sent_is_heard() {
             vec![refused, client.attempt(&payload(&[b"x"]), guard()).await]
         });
         match &outcomes[0] {
-            Outcome::Refused { why } => assert_eq!(why.status, Some(413)),
+            Outcome::Refused { why } => assert_eq!(why.status, Some(Status::Http(413))),
             other => panic!("{other:?}"),
         }
         assert_eq!(outcomes[1], delivered());
@@ -377,7 +377,7 @@ fn a_body_above_the_limit_is_not_awaited() {
             vec![client.attempt(&payload(&[b"x"]), guard()).await]
         });
         match &outcomes[0] {
-            Outcome::Delivered { rejected: 0, warning: Some(text) } => {
+            Outcome::Delivered { rejected: 0, warning: Some(text), .. } => {
                 assert!(text.ends_with("the response body is above the limit"), "{text}");
             }
             other => panic!("{other:?}"),
@@ -402,7 +402,7 @@ fn an_answer_that_is_cut_by_the_deadline_means_what_its_status_says() {
             vec![client.attempt(&payload(&[b"x"]), Some(deadline)).await]
         });
         drop(over);
-        let taken = matches!(outcomes[0], Outcome::Delivered { rejected: 0, warning: Some(_) });
+        let taken = matches!(outcomes[0], Outcome::Delivered { rejected: 0, warning: Some(_), .. });
         assert!(taken, "{outcomes:?}");
         server.join().unwrap();
     }

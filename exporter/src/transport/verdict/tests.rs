@@ -24,16 +24,17 @@ fn judged(response: &Response) -> Outcome {
     judge(response, 10, SystemTime::UNIX_EPOCH)
 }
 
-fn delivered_with(rejected: u64, warning: Option<&str>) -> Outcome {
-    Outcome::Delivered { rejected, warning: warning.map(str::to_owned) }
+fn delivered_with(status: u16, rejected: u64, warning: Option<&str>) -> Outcome {
+    let status = Some(Status::Http(status));
+    Outcome::Delivered { rejected, warning: warning.map(str::to_owned), status }
 }
 
 #[test]
 fn any_2xx_is_success_even_without_a_readable_body() {
     for status in 200..300 {
-        assert_eq!(judged(&response(status, b"")), delivered_with(0, None));
+        assert_eq!(judged(&response(status, b"")), delivered_with(status, 0, None));
         let odd = judged(&response(status, b"<html>"));
-        assert!(matches!(odd, Outcome::Delivered { rejected: 0, warning: Some(_) }), "{odd:?}");
+        assert!(matches!(odd, Outcome::Delivered { rejected: 0, warning: Some(_), .. }), "{odd:?}");
     }
 }
 
@@ -41,7 +42,7 @@ fn any_2xx_is_success_even_without_a_readable_body() {
 fn a_body_of_another_type_is_not_read_as_protobuf() {
     let mut odd = response(200, &partial_success(5, "no"));
     odd.content_type = Some(b"application/json; charset=utf-8".to_vec());
-    assert!(matches!(judged(&odd), Outcome::Delivered { rejected: 0, warning: Some(_) }));
+    assert!(matches!(judged(&odd), Outcome::Delivered { rejected: 0, warning: Some(_), .. }));
     for name in ["application/x-protobuf", "Application/Protobuf ; a=b"] {
         odd.content_type = Some(name.as_bytes().to_vec());
         assert!(matches!(judged(&odd), Outcome::Delivered { rejected: 5, .. }), "{name}");
@@ -50,7 +51,7 @@ fn a_body_of_another_type_is_not_read_as_protobuf() {
 
 #[test]
 fn an_empty_partial_success_is_full_success() {
-    assert_eq!(judged(&response(200, &partial_success(0, ""))), delivered_with(0, None));
+    assert_eq!(judged(&response(200, &partial_success(0, ""))), delivered_with(200, 0, None));
 }
 
 #[test]
@@ -58,17 +59,20 @@ fn a_partial_success_is_never_sent_again_and_its_count_is_clamped_to_what_was_se
     for (claimed, rejected) in [(3, 3), (10, 10), (11, 10), (i64::MAX, 10)] {
         let text = format!("the collector rejected {rejected} of 10 records: quota");
         let outcome = judged(&response(200, &partial_success(claimed, "quota")));
-        assert_eq!(outcome, delivered_with(rejected, Some(&text)));
+        assert_eq!(outcome, delivered_with(200, rejected, Some(&text)));
     }
     for claimed in [-1, i64::MIN] {
-        assert_eq!(judged(&response(200, &partial_success(claimed, ""))), delivered_with(0, None));
+        assert_eq!(
+            judged(&response(200, &partial_success(claimed, ""))),
+            delivered_with(200, 0, None)
+        );
     }
 }
 
 #[test]
 fn a_message_without_rejections_is_a_warning() {
     let outcome = judged(&response(202, &partial_success(0, "use\nTLS")));
-    assert_eq!(outcome, delivered_with(0, Some("the collector remarks: use TLS")));
+    assert_eq!(outcome, delivered_with(202, 0, Some("the collector remarks: use TLS")));
 }
 
 #[test]
@@ -78,7 +82,7 @@ fn only_429_502_503_and_504_are_retried() {
             (Outcome::Delivered { .. }, 200..=299) => {}
             (Outcome::Retry { not_before: None, why }, 429 | 502 | 503 | 504)
             | (Outcome::Refused { why }, 300..=428 | 430..=501 | 505..) => {
-                assert_eq!((why.phase, why.status), (Phase::Answer, Some(status)));
+                assert_eq!((why.phase, why.status), (Phase::Answer, Some(Status::Http(status))));
             }
             (outcome, status) => panic!("{status}: {outcome:?}"),
         }
@@ -169,7 +173,7 @@ fn a_cut_answer_means_what_its_status_says() {
     ];
     for cut in cuts {
         let taken = judged(200, cut.clone());
-        assert!(matches!(taken, Outcome::Delivered { rejected: 0, warning: Some(_) }), "{taken:?}");
+        assert!(matches!(taken, Outcome::Delivered { warning: Some(_), .. }), "{taken:?}");
         assert!(matches!(judged(503, cut.clone()), Outcome::Retry { .. }));
         assert!(matches!(judged(400, cut), Outcome::Refused { .. }));
     }
@@ -183,7 +187,7 @@ fn a_success_stays_one_if_its_body_is_above_the_limit() {
         let outcome = judge_cut(&cut, Some(answer), 10, SystemTime::UNIX_EPOCH);
         let warning = "the collector took the data, but its answer was cut: the response body is \
                        above the limit";
-        assert_eq!(outcome, delivered_with(0, Some(warning)));
+        assert_eq!(outcome, delivered_with(status, 0, Some(warning)));
     }
 }
 
@@ -193,7 +197,7 @@ fn any_other_answer_with_a_body_above_the_limit_is_refused_even_if_its_status_is
         let cut = Cut::Broken(ResponseError::BodyTooLarge);
         let outcome = judge_cut(&cut, Some(response(status, b"")), 10, SystemTime::UNIX_EPOCH);
         match outcome {
-            Outcome::Refused { why } => assert_eq!(why.status, Some(status)),
+            Outcome::Refused { why } => assert_eq!(why.status, Some(Status::Http(status))),
             other => panic!("{other:?}"),
         }
     }
