@@ -17,8 +17,10 @@ use crate::model::{Compression, GivenMetricPreferences, Protocol, Signal};
 use crate::pipeline::assemble;
 use crate::retry;
 use crate::transport::endpoint::redacted;
+use crate::transport::header_source::ChangingHeaders;
 
 mod attributes;
+mod headers;
 mod metrics;
 mod output;
 mod settings;
@@ -61,6 +63,7 @@ pub struct Builder {
     /// In place of a collector.
     output: Option<Output>,
     headers: Vec<(String, String)>,
+    header_source: Option<ChangingHeaders>,
     timeout: Option<Duration>,
     protocol: Option<Protocol>,
     compression: Option<Compression>,
@@ -90,6 +93,7 @@ impl Builder {
             signal_endpoints: Default::default(),
             output: None,
             headers: Vec::new(),
+            header_source: None,
             timeout: None,
             protocol: None,
             compression: None,
@@ -132,29 +136,6 @@ impl Builder {
     /// URL that metrics are sent to, used as it is; it beats [`endpoint`](Self::endpoint).
     pub fn metrics_endpoint(mut self, url: impl Into<String>) -> Self {
         self.signal_endpoints[Signal::Metrics.index()] = Some(url.into());
-        self
-    }
-
-    /// Adds a header to every request, in place of one of the same name. Values are never logged.
-    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.push((name.into(), value.into()));
-        self
-    }
-
-    /// Adds several headers, as [`header`](Self::header) does for one.
-    ///
-    /// ```
-    /// # use spanwire::Exporter;
-    /// let credentials = [("x-tenant", "shop"), ("authorization", "Bearer ...")];
-    /// let builder = Exporter::builder().headers(credentials);
-    /// ```
-    pub fn headers<N, V>(mut self, headers: impl IntoIterator<Item = (N, V)>) -> Self
-    where
-        N: Into<String>,
-        V: Into<String>,
-    {
-        let headers = headers.into_iter().map(|(name, value)| (name.into(), value.into()));
-        self.headers.extend(headers);
         self
     }
 

@@ -72,6 +72,7 @@ pub use self::error::{BuildError, FlushError, ShutdownError};
 pub use self::exporter::{DROP_LIMIT, Exporter};
 pub use self::model::{Compression, HistogramAggregation, Protocol, Signal, TemporalityPreference};
 pub use self::stats::{Dropped, SignalStats, Stats};
+pub use self::transport::header_source::{HeaderSource, OutgoingRequest};
 
 // What programs store, share between threads and move into tasks.
 const _: () = {

@@ -90,6 +90,7 @@ impl Builder {
         Ok(Target::Collector(Box::new(Collector {
             endpoint: self.choose_endpoint(signal, given.endpoint)?,
             headers: self.merge_headers(given.headers)?,
+            header_source: self.header_source.clone(),
             protocol,
             compression,
             response_bytes_max: self.response_bytes_max,

@@ -80,6 +80,8 @@ impl fmt::Display for Status {
 /// How far an attempt came before it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// The user's source of headers had none to give.
+    Headers,
     /// The host name has no address.
     Resolve,
     /// No address accepted a connection.
@@ -126,6 +128,7 @@ impl Failure {
     /// Whose fault it is.
     fn what(&self) -> &'static str {
         match self.phase {
+            Phase::Headers => "cannot get the headers of a request from their source",
             Phase::Resolve => "cannot resolve the collector's host name",
             Phase::Connect => "cannot connect to the collector",
             Phase::Exchange => "lost the connection to the collector",
@@ -139,6 +142,7 @@ impl Failure {
     /// What the reader can do.
     fn next_step(&self, signal: Signal) -> Cow<'static, str> {
         let step = match self.phase {
+            Phase::Headers => "check what Builder::header_source was given",
             Phase::Resolve => "check the endpoint's host and the resolver",
             Phase::Connect => "check that it runs and listens at the endpoint",
             Phase::Exchange => "check the collector's log, or a proxy's between",

@@ -12,6 +12,7 @@ use crate::model::{Compression, Failure, Outcome, Payload, Phase, Protocol, Sign
 use crate::transport::client::Client;
 use crate::transport::connect::Connector;
 use crate::transport::endpoint::Endpoint;
+use crate::transport::header_source::ChangingHeaders;
 use crate::transport::lines::Lines;
 
 /// Where the requests of a signal go.
@@ -33,6 +34,8 @@ pub(crate) struct Collector {
     pub(crate) protocol: Protocol,
     #[allow(dead_code, reason = "there is no compression so far")]
     pub(crate) compression: Compression,
+    /// Gives further headers for each request.
+    pub(crate) header_source: Option<ChangingHeaders>,
     /// Of an answer's body, so much is read at most.
     pub(crate) response_bytes_max: usize,
 }
@@ -54,8 +57,10 @@ impl Carrier {
     pub(crate) fn new(target: &Target) -> Self {
         match target {
             Target::Collector(collector) => {
-                let Collector { headers, response_bytes_max, .. } = &**collector;
-                let client = Client::new(collector.connector(), headers, *response_bytes_max);
+                let Collector { headers, header_source, response_bytes_max, .. } = &**collector;
+                let (headers, source) = (headers.clone(), header_source.clone());
+                let client =
+                    Client::new(collector.connector(), headers, source, *response_bytes_max);
                 Self::Client(Box::new(client))
             }
             Target::Lines(lines) => Self::Lines(Arc::clone(lines)),
@@ -71,7 +76,7 @@ impl Carrier {
         deadline: Option<Instant>,
     ) -> Outcome {
         match self {
-            Self::Client(client) => client.attempt(payload, deadline).await,
+            Self::Client(client) => client.attempt(signal, payload, deadline).await,
             Self::Lines(lines) => write(Arc::clone(lines), signal, payload.clone()).await,
         }
     }

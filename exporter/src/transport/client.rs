@@ -19,16 +19,22 @@ use spanwire_runtime::time::timeout_at;
 
 use super::connect::{Alpn, Connector};
 use super::connection::Connection;
+use super::header_source::{ChangingHeaders, Given, OutgoingRequest};
 use super::http1::{
     Progress, RequestHead, Response, ResponseError, ResponseLimits, ResponseReader,
 };
 use super::verdict::{Cut, judge, judge_cut};
-use crate::model::{Outcome, Payload};
+use crate::model::{Failure, Outcome, Payload, Signal, Status};
 
 /// Sends requests to one endpoint, one after another.
 pub(crate) struct Client {
     connector: Connector,
+    /// Sent with each request.
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// The head with those headers.
     head: RequestHead,
+    /// Gives further headers for each request.
+    header_source: Option<ChangingHeaders>,
     limits: ResponseLimits,
     /// A connection idle for less than this is used again without a look at it.
     unchecked_limit: Duration,
@@ -60,15 +66,18 @@ impl Client {
     /// read at most.
     pub(crate) fn new(
         connector: Connector,
-        headers: &[(HeaderName, HeaderValue)],
+        headers: Vec<(HeaderName, HeaderValue)>,
+        header_source: Option<ChangingHeaders>,
         body_bytes_max: usize,
     ) -> Self {
         let endpoint = &connector.endpoint;
-        let head = RequestHead::new(&endpoint.authority, &endpoint.target, headers);
+        let head = RequestHead::new(&endpoint.authority, &endpoint.target, &headers);
         let limits = ResponseLimits { body_bytes_max, ..ResponseLimits::default() };
         Self {
             connector,
+            headers,
             head,
+            header_source,
             limits,
             unchecked_limit: UNCHECKED_LIMIT,
             idle: None,
@@ -81,13 +90,14 @@ impl Client {
     /// limit): resolving, connecting, sending and receiving together.
     pub(crate) async fn attempt(
         &mut self,
+        signal: Signal,
         payload: &Payload,
         deadline: Option<Instant>,
     ) -> Outcome {
         self.progress = Attempt::new(self.limits);
         let ended = match deadline {
-            None => Some(self.exchange(payload).await),
-            Some(deadline) => timeout_at(deadline, self.exchange(payload)).await.ok(),
+            None => Some(self.exchange(signal, payload).await),
+            Some(deadline) => timeout_at(deadline, self.exchange(signal, payload)).await.ok(),
         };
         ended.unwrap_or_else(|| {
             // The exchange was dropped, and its connection with it.
@@ -96,7 +106,46 @@ impl Client {
         })
     }
 
-    async fn exchange(&mut self, payload: &Payload) -> Outcome {
+    async fn exchange(&mut self, signal: Signal, payload: &Payload) -> Outcome {
+        let given = match self.ask_source(signal, payload).await {
+            Ok(given) => given,
+            Err(why) => return Outcome::retry(why),
+        };
+        let outcome = self.send(payload, given.as_ref().map(|given| &*given.headers)).await;
+        if let (Some(source), Some(given)) = (&self.header_source, &given)
+            && matches!(&outcome, Outcome::Refused { why } if why.status == Some(Status::Http(UNAUTHORIZED)))
+        {
+            source.refused(given);
+        }
+        outcome
+    }
+
+    /// What the source of headers gives for this request, if there is one.
+    async fn ask_source(
+        &self,
+        signal: Signal,
+        payload: &Payload,
+    ) -> Result<Option<Given>, Failure> {
+        let Some(source) = &self.header_source else { return Ok(None) };
+        self.progress.busy_with.set("waiting for the source of the headers");
+        let endpoint = &self.connector.endpoint;
+        let request = OutgoingRequest {
+            signal,
+            scheme: endpoint.scheme.name(),
+            authority: endpoint.authority.as_str().into(),
+            target: endpoint.target.as_str().into(),
+            body: payload.parts.clone(),
+            is_after_refusal: false,
+        };
+        source.ask(request).await.map(Some)
+    }
+
+    /// Sends `payload`, with `extra` headers that win over the others.
+    async fn send(
+        &mut self,
+        payload: &Payload,
+        extra: Option<&[(HeaderName, HeaderValue)]>,
+    ) -> Outcome {
         let connection = match self.take_idle() {
             Some(connection) => connection,
             None => match self.connector.connect(Alpn::Http1, &self.progress.busy_with).await {
@@ -104,7 +153,7 @@ impl Client {
                 Err(why) => return Outcome::retry(why),
             },
         };
-        let ended = self.talk(&connection, payload).await;
+        let ended = self.talk(&connection, self.request(payload, extra)).await;
         let now = SystemTime::now();
         match ended {
             Ok((response, is_sent)) => {
@@ -121,10 +170,10 @@ impl Client {
     async fn talk(
         &mut self,
         connection: &Connection,
-        payload: &Payload,
+        request: Vec<Bytes>,
     ) -> Result<(Response, bool), Cut> {
         self.progress.busy_with.set("sending the request or waiting for the answer");
-        let (tried, rest) = self.try_exchange(connection, payload).await;
+        let (tried, rest) = self.try_exchange(connection, request).await;
         let mut sent = match tried {
             Tried::Received(received) => {
                 let sent = Ok(());
@@ -163,9 +212,9 @@ impl Client {
     async fn try_exchange(
         &mut self,
         connection: &Connection,
-        payload: &Payload,
+        request: Vec<Bytes>,
     ) -> (Tried, Vec<Bytes>) {
-        let (request, buffer) = (self.request(payload), self.empty_buffer());
+        let buffer = self.empty_buffer();
         let (tried, rest, buffer) = connection.try_exchange(request, buffer).await;
         self.buffer = buffer;
         (tried, rest)
@@ -185,11 +234,27 @@ impl Client {
     }
 
     /// The request in the pieces of a vectored send; nothing of the body is copied.
-    fn request(&self, payload: &Payload) -> Vec<Bytes> {
+    fn request(
+        &self,
+        payload: &Payload,
+        extra: Option<&[(HeaderName, HeaderValue)]>,
+    ) -> Vec<Bytes> {
         let mut parts = Vec::with_capacity(HEAD_PARTS + payload.parts.len());
-        parts.extend(self.head.render(payload.bytes));
+        parts.extend(match extra {
+            None => self.head.render(payload.bytes),
+            Some(extra) => self.head_with(extra).render(payload.bytes),
+        });
         parts.extend(payload.parts.iter().cloned());
         parts
+    }
+
+    /// A head with `extra` headers, in place of their namesakes.
+    fn head_with(&self, extra: &[(HeaderName, HeaderValue)]) -> RequestHead {
+        let endpoint = &self.connector.endpoint;
+        let stays = |name| extra.iter().all(|(other, _)| other != name);
+        let kept = self.headers.iter().filter(|(name, _)| stays(name));
+        let headers: Vec<_> = kept.chain(extra).cloned().collect();
+        RequestHead::new(&endpoint.authority, &endpoint.target, &headers)
     }
 
     /// Feeds the codec. If nothing was received because the connection is lost, an error of
@@ -251,6 +316,8 @@ const HEAD_PARTS: usize = 2;
 /// How long an idle connection is trusted: a look at it is a system call, and a peer that closes
 /// so soon is found out by the request itself.
 const UNCHECKED_LIMIT: Duration = Duration::from_secs(1);
+/// The peer does not believe the credentials.
+const UNAUTHORIZED: u16 = 401;
 
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,16 @@ pub(crate) enum Scheme {
     Unix,
 }
 
+impl Scheme {
+    /// As a request names it: what a Unix socket carries is HTTP too.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Http | Self::Unix => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
 /// An endpoint that requests can be sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {

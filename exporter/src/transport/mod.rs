@@ -9,6 +9,7 @@ pub(crate) mod client;
 pub(crate) mod connect;
 pub(crate) mod connection;
 pub(crate) mod endpoint;
+pub(crate) mod header_source;
 #[cfg_attr(
     not(feature = "internals"),
     allow(dead_code, reason = "a codec is whole; the client does not need all of it")

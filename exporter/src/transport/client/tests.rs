@@ -43,7 +43,7 @@ where
     let endpoint = Endpoint::parse(url, Scope::Base(Signal::Traces), "test").unwrap();
     let runtime = Builder::new().io(driver).build().unwrap();
     let task = runtime.spawn_pinned(move || async move {
-        let mut client = Client::new(Connector { endpoint }, &[], BODY_BYTES_MAX);
+        let mut client = Client::new(Connector { endpoint }, Vec::new(), None, BODY_BYTES_MAX);
         script(&mut client).await
     });
     runtime.block_on(task).unwrap()
@@ -114,8 +114,8 @@ fn requests_arrive_whole_and_share_one_connection() {
             (requests, listener)
         });
         let outcomes = with_client(driver, &url(address), async |client| {
-            let one = client.attempt(&payload(&[b"ab", b"cde"]), guard()).await;
-            let two = client.attempt(&payload(&[b"f"]), guard()).await;
+            let one = client.attempt(Signal::Traces, &payload(&[b"ab", b"cde"]), guard()).await;
+            let two = client.attempt(Signal::Traces, &payload(&[b"f"]), guard()).await;
             vec![one, two]
         });
         assert_eq!(outcomes, [delivered(), delivered()]);
@@ -141,7 +141,7 @@ fn a_body_of_many_parts_arrives_in_order() {
         });
         let payload = Payload::new(parts.clone(), 1);
         let outcomes = with_client(driver, &url(address), async move |client| {
-            vec![client.attempt(&payload, guard()).await]
+            vec![client.attempt(Signal::Traces, &payload, guard()).await]
         });
         assert_eq!(outcomes, [delivered()]);
         assert!(server.join().unwrap() == parts.concat());
@@ -160,7 +160,7 @@ fn an_answer_in_single_bytes_is_read_whole() {
             answer.iter().for_each(|byte| peer.write_all(&[*byte]).unwrap());
         });
         let outcomes = with_client(driver, &url(address), async |client| {
-            vec![client.attempt(&payload(&[b"x"]), guard()).await]
+            vec![client.attempt(Signal::Traces, &payload(&[b"x"]), guard()).await]
         });
         assert!(matches!(outcomes[0], Outcome::Delivered { rejected: 3, .. }), "{outcomes:?}");
         server.join().unwrap();
@@ -182,8 +182,8 @@ fn a_connection_that_the_peer_will_close_is_not_used_again() {
             })
         });
         let outcomes = with_client(driver, &url(address), async |client| {
-            let one = client.attempt(&payload(&[b"x"]), guard()).await;
-            vec![one, client.attempt(&payload(&[b"y"]), guard()).await]
+            let one = client.attempt(Signal::Traces, &payload(&[b"x"]), guard()).await;
+            vec![one, client.attempt(Signal::Traces, &payload(&[b"y"]), guard()).await]
         });
         assert_eq!(outcomes, [delivered(), delivered()]);
         server.join().unwrap();
@@ -206,9 +206,9 @@ fn an_idle_connection_that_was_closed_is_noticed_before_it_is_used() {
         });
         let outcomes = with_client(driver, &url(address), async move |client| {
             client.unchecked_limit = Duration::ZERO;
-            let one = client.attempt(&payload(&[b"x"]), guard()).await;
+            let one = client.attempt(Signal::Traces, &payload(&[b"x"]), guard()).await;
             is_closed.recv().unwrap();
-            vec![one, client.attempt(&payload(&[b"y"]), guard()).await]
+            vec![one, client.attempt(Signal::Traces, &payload(&[b"y"]), guard()).await]
         });
         assert_eq!(outcomes, [delivered(), delivered()]);
         server.join().unwrap();
@@ -229,9 +229,9 @@ fn a_kept_connection_that_dies_under_a_request_is_a_lost_connection() {
             peer.write_all(OK).unwrap();
         });
         let outcomes = with_client(driver, &url(address), async |client| {
-            let one = client.attempt(&payload(&[b"x"]), guard()).await;
-            let two = client.attempt(&payload(&[b"y"]), guard()).await;
-            vec![one, two, client.attempt(&payload(&[b"y"]), guard()).await]
+            let one = client.attempt(Signal::Traces, &payload(&[b"x"]), guard()).await;
+            let two = client.attempt(Signal::Traces, &payload(&[b"y"]), guard()).await;
+            vec![one, two, client.attempt(Signal::Traces, &payload(&[b"y"]), guard()).await]
         });
         assert_eq!((&outcomes[0], &outcomes[2]), (&delivered(), &delivered()));
         assert_eq!(phase(&outcomes[1]), Phase::Exchange);
@@ -246,7 +246,7 @@ fn a_peer_that_closes_without_an_answer_is_a_lost_connection() {
             read_request(&mut listener.accept().unwrap().0);
         });
         let outcomes = with_client(driver, &url(address), async |client| {
-            vec![client.attempt(&payload(&[b"x"]), guard()).await]
+            vec![client.attempt(Signal::Traces, &payload(&[b"x"]), guard()).await]
         });
         assert_eq!(phase(&outcomes[0]), Phase::Exchange);
         server.join().unwrap();
@@ -259,7 +259,7 @@ fn a_refused_connection_may_be_tried_again() {
         // Nobody listens there: other tests keep to 127.0.0.1.
         let deaf = ([127, 9, 9, 9], 9).into();
         let outcomes = with_client(driver, &url(deaf), async |client| {
-            vec![client.attempt(&payload(&[b"x"]), guard()).await]
+            vec![client.attempt(Signal::Traces, &payload(&[b"x"]), guard()).await]
         });
         assert_eq!(phase(&outcomes[0]), Phase::Connect);
     }
@@ -270,7 +270,7 @@ fn a_host_that_cannot_be_resolved_may_be_tried_again() {
     // A label of 64 characters is no name, so nobody is asked.
     let url = format!("http://{}.example", "x".repeat(64));
     let outcomes = with_client(driver::Choice::Auto, &url, async |client| {
-        vec![client.attempt(&payload(&[b"x"]), guard()).await]
+        vec![client.attempt(Signal::Traces, &payload(&[b"x"]), guard()).await]
     });
     assert_eq!(phase(&outcomes[0]), Phase::Resolve);
 }
@@ -289,8 +289,8 @@ fn an_answer_before_the_request_is_sent_is_heard() {
         });
         let outcomes = with_client(driver, &url(address), async |client| {
             let large = Payload::new(vec![vec![0; 32 << 20].into()], 1);
-            let refused = client.attempt(&large, guard()).await;
-            vec![refused, client.attempt(&payload(&[b"x"]), guard()).await]
+            let refused = client.attempt(Signal::Traces, &large, guard()).await;
+            vec![refused, client.attempt(Signal::Traces, &payload(&[b"x"]), guard()).await]
         });
         match &outcomes[0] {
             Outcome::Refused { why } => assert_eq!(why.status, Some(Status::Http(413))),
@@ -317,8 +317,8 @@ fn a_deadline_bounds_the_attempt_and_leaves_the_client_usable() {
         });
         let outcomes = with_client(driver, &url(address), async |client| {
             let deadline = Instant::now() + Duration::from_millis(200);
-            let late = client.attempt(&payload(&[b"x"]), Some(deadline)).await;
-            vec![late, client.attempt(&payload(&[b"y"]), guard()).await]
+            let late = client.attempt(Signal::Traces, &payload(&[b"x"]), Some(deadline)).await;
+            vec![late, client.attempt(Signal::Traces, &payload(&[b"y"]), guard()).await]
         });
         assert_eq!((phase(&outcomes[0]), &outcomes[1]), (Phase::Timeout, &delivered()));
         server.join().unwrap();
@@ -331,7 +331,7 @@ fn a_deadline_that_has_passed_is_a_timeout_and_no_panic() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let outcomes = with_client(driver, &url(address), async |client| {
-            vec![client.attempt(&payload(&[b"x"]), Some(Instant::now())).await]
+            vec![client.attempt(Signal::Traces, &payload(&[b"x"]), Some(Instant::now())).await]
         });
         assert_eq!(phase(&outcomes[0]), Phase::Timeout);
     }
@@ -348,7 +348,8 @@ fn a_timeout_says_what_the_attempt_was_busy_with() {
                 // Nobody is free to resolve a name until the attempt is over, and its time is up
                 // before the kernel is asked for a first result.
                 let busy: Vec<_> = (0..RESOLVERS).map(|_| block_a_resolver()).collect();
-                let outcome = client.attempt(&payload(&[b"x"]), Some(Instant::now())).await;
+                let outcome =
+                    client.attempt(Signal::Traces, &payload(&[b"x"]), Some(Instant::now())).await;
                 drop(busy);
                 vec![outcome]
             });
@@ -374,7 +375,7 @@ fn a_body_above_the_limit_is_not_awaited() {
             peer.read(&mut [0]).unwrap_or(0)
         });
         let outcomes = with_client(driver, &url(address), async |client| {
-            vec![client.attempt(&payload(&[b"x"]), guard()).await]
+            vec![client.attempt(Signal::Traces, &payload(&[b"x"]), guard()).await]
         });
         match &outcomes[0] {
             Outcome::Delivered { rejected: 0, warning: Some(text), .. } => {
@@ -399,7 +400,7 @@ fn an_answer_that_is_cut_by_the_deadline_means_what_its_status_says() {
         });
         let outcomes = with_client(driver, &url(address), async |client| {
             let deadline = Instant::now() + Duration::from_secs(1);
-            vec![client.attempt(&payload(&[b"x"]), Some(deadline)).await]
+            vec![client.attempt(Signal::Traces, &payload(&[b"x"]), Some(deadline)).await]
         });
         drop(over);
         let taken = matches!(outcomes[0], Outcome::Delivered { rejected: 0, warning: Some(_), .. });
