@@ -14,7 +14,7 @@ use crate::{
         self,
         rows::{self, Row},
     },
-    demo, load,
+    demo, faults, load,
     report::Summary,
     sink,
 };
@@ -44,6 +44,10 @@ pub enum Command {
     Load(load::Options),
     /// Receive OTLP/HTTP traces, logs and metrics and count them; ends with its standard input, or by a signal
     Sink(sink::Options),
+    /// Stand between an exporter and a collector, and misbehave as a script says
+    ///
+    /// Faults are lines of stdin too; each is answered by a line of JSON. What there is to choose from: pass, latency TIME, stall, blackhole, reset BYTES, slow BYTES, refuse, answer STATUS [retry-after SECONDS], endless, header-bomb, garbage.
+    Proxy(faults::Options),
     /// Measure spanwire beside other exporters and runtimes (build with `--features rivals`)
     #[command(subcommand)]
     Compare(compare::Command),
@@ -80,6 +84,7 @@ fn run(command: Command) -> Result<bool, String> {
         Command::Demo(options) => conclude(&demo::run(&options)?, options.json),
         Command::Load(options) => conclude(&load::run(&options)?, options.json),
         Command::Sink(options) => sink::run(&options).map(|()| true),
+        Command::Proxy(options) => faults::run(&options).map(|()| true),
         Command::Compare(compare::Command::Export(options)) => {
             let comparison = compare::run(&options)?;
             print(&comparison, options.json.then(|| comparison.to_json()))?;
