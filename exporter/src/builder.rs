@@ -20,6 +20,7 @@ use crate::transport::endpoint::redacted;
 use crate::transport::header_source::ChangingHeaders;
 
 mod attributes;
+mod compression;
 mod headers;
 mod metrics;
 mod output;
@@ -67,6 +68,7 @@ pub struct Builder {
     timeout: Option<Duration>,
     protocol: Option<Protocol>,
     compression: Option<Compression>,
+    compressing: compression::Given,
     retry: retry::Policy,
     batch: batch::Limits,
     response_bytes_max: usize,
@@ -97,6 +99,7 @@ impl Builder {
             timeout: None,
             protocol: None,
             compression: None,
+            compressing: compression::Given::default(),
             retry: retry::Policy::default(),
             batch: batch::Limits::default(),
             response_bytes_max: RESPONSE_BYTES_MAX,
@@ -145,14 +148,6 @@ impl Builder {
     /// variables that are meant for other exporters.
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = Some(protocol);
-        self
-    }
-
-    /// How the bodies of requests are compressed. Default the signal's variable (such as
-    /// `OTEL_EXPORTER_OTLP_TRACES_COMPRESSION`), else `OTEL_EXPORTER_OTLP_COMPRESSION`, else
-    /// [`Compression::None`], the only one supported so far.
-    pub fn compression(mut self, compression: Compression) -> Self {
-        self.compression = Some(compression);
         self
     }
 
@@ -326,6 +321,7 @@ impl fmt::Debug for Builder {
             .field("timeout", &self.timeout)
             .field("protocol", &self.protocol)
             .field("compression", &self.compression)
+            .field("compressing", &self.compressing)
             .field("retry", &self.retry)
             .field("batch", &self.batch)
             .field("buffer_bytes", &self.buffer_bytes)

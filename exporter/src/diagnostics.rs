@@ -67,6 +67,9 @@ pub enum Kind {
     ExportRecovered,
     /// The collector refused a request for good: its records are dropped.
     Refused,
+    /// The collector cannot read compressed requests, for good: what was in this one is dropped,
+    /// later ones are sent as they are.
+    EncodingRefused,
     /// The collector did not keep some records of a request, or had a remark.
     PartialSuccess,
     /// The retry budget of a request is spent: its records are dropped.

@@ -179,7 +179,7 @@ fn lost(dropped: u64, rejected: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result 
 fn instead_of(what: &str) -> &'static str {
     match what {
         "protocol" => "use http/protobuf",
-        "compression" => "use none",
+        "compression" => "use gzip or none, or build with the feature zstd",
         "tls" => "use an http:// endpoint, such as a local collector that adds TLS",
         "scheme" => "use an http:// endpoint of an OTLP/HTTP receiver",
         _ => "remove it",
@@ -225,13 +225,13 @@ mod tests {
     fn errors_name_the_value_its_source_and_the_next_step() {
         let error = BuildError::Unsupported {
             what: "compression",
-            value: "gzip".into(),
+            value: "zstd".into(),
             source_name: "OTEL_EXPORTER_OTLP_COMPRESSION",
         };
         assert_eq!(
             error.to_string(),
-            "compression \"gzip\" from OTEL_EXPORTER_OTLP_COMPRESSION is not supported by this \
-             build; use none"
+            "compression \"zstd\" from OTEL_EXPORTER_OTLP_COMPRESSION is not supported by this \
+             build; use gzip or none, or build with the feature zstd"
         );
     }
 

@@ -45,6 +45,7 @@
 
 mod batch;
 mod builder;
+mod compress;
 mod diagnostics;
 mod encode;
 mod env;

@@ -92,7 +92,7 @@ impl Builder {
             headers: self.merge_headers(given.headers)?,
             header_source: self.header_source.clone(),
             protocol,
-            compression,
+            coding: self.coding(compression)?,
             response_bytes_max: self.response_bytes_max,
         })))
     }

@@ -29,6 +29,15 @@ impl Protocol {
         self == Self::HttpProtobuf
     }
 
+    /// The media type of a body (H3); of gRPC that of its stream.
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::HttpProtobuf => "application/x-protobuf",
+            Self::HttpJson => "application/json",
+            Self::Grpc => "application/grpc",
+        }
+    }
+
     fn word(self) -> &'static str {
         match self {
             Self::HttpProtobuf => "http/protobuf",
@@ -52,9 +61,9 @@ pub enum Compression {
     /// Not at all: `none`.
     #[default]
     None,
-    /// `gzip`. Not supported yet.
+    /// `gzip`.
     Gzip,
-    /// `zstd`. Not supported yet.
+    /// `zstd`, of builds with the feature `zstd`: it is C, so these need a C compiler.
     Zstd,
 }
 
@@ -67,7 +76,7 @@ impl Compression {
 
     /// Whether this build can do it.
     pub(crate) fn is_supported(self) -> bool {
-        self == Self::None
+        self != Self::Zstd || cfg!(feature = "zstd")
     }
 
     fn word(self) -> &'static str {

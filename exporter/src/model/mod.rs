@@ -10,5 +10,5 @@ pub use self::choice::{Compression, Protocol};
 pub(crate) use self::metrics::{GivenMetricPreferences, MetricPreferences};
 pub use self::metrics::{HistogramAggregation, TemporalityPreference};
 pub(crate) use self::outcome::{Failure, Outcome, Phase, Status};
-pub(crate) use self::payload::Payload;
+pub(crate) use self::payload::{Encoding, Payload};
 pub use self::signal::Signal;

@@ -52,6 +52,8 @@ pub(crate) struct Failure {
     pub(crate) status: Option<Status>,
     /// The operating system's or the peer's words; may be empty.
     pub(crate) message: String,
+    /// The peer says that it cannot read the encoding of the body: later ones are to go without.
+    pub(crate) refuses_encoding: bool,
 }
 
 /// What an answer says first, in the terms of its protocol.
@@ -92,6 +94,10 @@ pub(crate) enum Phase {
     Timeout,
     /// What came back was no acceptable HTTP/1.1 response.
     Protocol,
+    /// What was encoded could not be encoded otherwise: a bug.
+    Encode,
+    /// The body is longer than requests may be.
+    Size,
     /// A line could not be written to the file, or not to its end.
     Write,
     /// A whole answer with a status that is not success.
@@ -101,12 +107,12 @@ pub(crate) enum Phase {
 impl Failure {
     /// A failure before there was an answer.
     pub(crate) fn new(phase: Phase, message: impl Into<String>) -> Self {
-        Self { phase, status: None, message: message.into() }
+        Self { phase, status: None, message: message.into(), refuses_encoding: false }
     }
 
     /// An answer other than success.
     pub(crate) fn answer(status: Status, message: impl Into<String>) -> Self {
-        Self { phase: Phase::Answer, status: Some(status), message: message.into() }
+        Self { status: Some(status), ..Self::new(Phase::Answer, message) }
     }
 }
 
@@ -134,6 +140,8 @@ impl Failure {
             Phase::Exchange => "lost the connection to the collector",
             Phase::Timeout => "the collector did not answer in time",
             Phase::Protocol => "the collector's answer is not acceptable HTTP/1.1",
+            Phase::Encode => "cannot encode the request",
+            Phase::Size => "the request is too large",
             Phase::Write => "cannot write OTLP/JSON",
             Phase::Answer => "the collector answered with status",
         }
@@ -148,6 +156,8 @@ impl Failure {
             Phase::Exchange => "check the collector's log, or a proxy's between",
             Phase::Timeout => "check the collector's load, or raise OTEL_EXPORTER_OTLP_TIMEOUT",
             Phase::Protocol => "check that the endpoint is an OTLP/HTTP port, not gRPC or TLS",
+            Phase::Encode => "this is a bug in spanwire, report it",
+            Phase::Size => "lower Builder::batch_bytes, or raise Builder::request_bytes_max",
             Phase::Write => "check that there is space left, and who else has the file",
             Phase::Answer => match self.status {
                 Some(Status::Http(status)) => return next_step_for_http(status, signal),

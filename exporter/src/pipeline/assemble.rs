@@ -19,6 +19,7 @@ use crate::pipeline::deliver::{Alive, Delivery};
 use crate::pipeline::flush::Told;
 use crate::pipeline::lane::{Destination, Lanes};
 use crate::pipeline::line::{Line, SubmitLimits};
+use crate::pipeline::prepare::Codec;
 use crate::pipeline::registry::Registry;
 use crate::pipeline::shared::{End, Shared};
 use crate::retry;
@@ -96,10 +97,12 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Runtime), BuildE
 /// Starts the delivery of one signal on the exporter's thread.
 fn start_line(runtime: &Runtime, settings: &Settings, alive: Alive, drainer: Drainer) {
     let line = settings.lines[alive.signal().index()].clone();
-    let (retry, lanes) = (settings.retry, settings.lanes);
+    let (retry, lanes, workers) = (settings.retry, settings.lanes, settings.workers);
     let make = move || {
         let carriers = (0..lanes).map(|_| Carrier::new(&line.target));
-        let destination = Destination::new(alive.shared(), alive.signal(), retry, line.timeout);
+        let codec = Codec::new(&line.target, alive.signal(), workers);
+        let destination =
+            Destination::new(alive.shared(), alive.signal(), retry, line.timeout, codec);
         let lanes = Lanes::new(destination, carriers);
         let batcher = Batcher::new(line.batch, batch::weigher(alive.signal()));
         let leaves_behind = line.pipe.when_full == WhenFull::DropOldest;

@@ -8,7 +8,8 @@ use http::{HeaderName, HeaderValue};
 use spanwire_runtime::blocking::spawn_blocking;
 
 use crate::encode::json;
-use crate::model::{Compression, Failure, Outcome, Payload, Phase, Protocol, Signal};
+use crate::model::{Failure, Outcome, Payload, Phase, Protocol, Signal};
+use crate::pipeline::prepare::Coding;
 use crate::transport::client::Client;
 use crate::transport::connect::Connector;
 use crate::transport::endpoint::Endpoint;
@@ -30,10 +31,9 @@ pub(crate) struct Collector {
     pub(crate) endpoint: Endpoint,
     /// Sent with each request; values are marked as sensitive.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    #[allow(dead_code, reason = "there is one protocol so far")]
     pub(crate) protocol: Protocol,
-    #[allow(dead_code, reason = "there is no compression so far")]
-    pub(crate) compression: Compression,
+    /// How the bodies for it are made.
+    pub(crate) coding: Coding,
     /// Gives further headers for each request.
     pub(crate) header_source: Option<ChangingHeaders>,
     /// Of an answer's body, so much is read at most.
@@ -57,10 +57,10 @@ impl Carrier {
     pub(crate) fn new(target: &Target) -> Self {
         match target {
             Target::Collector(collector) => {
-                let Collector { headers, header_source, response_bytes_max, .. } = &**collector;
+                let Collector { headers, header_source, .. } = &**collector;
                 let (headers, source) = (headers.clone(), header_source.clone());
-                let client =
-                    Client::new(collector.connector(), headers, source, *response_bytes_max);
+                let (connector, bytes_max) = (collector.connector(), collector.response_bytes_max);
+                let client = Client::new(connector, collector.protocol, headers, source, bytes_max);
                 Self::Client(Box::new(client))
             }
             Target::Lines(lines) => Self::Lines(Arc::clone(lines)),
@@ -95,10 +95,8 @@ async fn write(lines: Arc<Lines>, signal: Signal, payload: Payload) -> Outcome {
 }
 
 fn line(signal: Signal, payload: &Payload) -> Result<Vec<u8>, String> {
-    let mut request = Vec::with_capacity(payload.bytes);
-    payload.parts.iter().for_each(|part| request.extend_from_slice(part));
     let mut line = Vec::with_capacity(JSON_FACTOR * payload.bytes);
-    match json::transcode(signal, &request, &mut line) {
+    match json::transcode(signal, &payload.joined(), &mut line) {
         Ok(()) => Ok(line),
         Err(error) => Err(format!("the encoded request {error}")),
     }

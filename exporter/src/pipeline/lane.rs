@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use spanwire_runtime::time::sleep_until;
 
 use crate::diagnostics::Kind;
-use crate::model::{Failure, Outcome, Payload, Signal};
+use crate::model::{Failure, Outcome, Payload, Phase, Signal};
 use crate::pipeline::carrier::Carrier;
 use crate::pipeline::ledger::Fate;
+use crate::pipeline::prepare::{Codec, prepare};
 use crate::pipeline::shared::Shared;
 use crate::pipeline::submission::Owner;
 use crate::retry::{Backoff, Decision, Policy};
@@ -45,6 +46,7 @@ pub(crate) struct Destination {
     pub(crate) policy: Policy,
     /// Bounds one attempt; `None` is no limit.
     pub(crate) timeout: Option<Duration>,
+    codec: Codec,
     /// The peer asked all of us to wait until then.
     paused_until: Cell<Option<Instant>>,
     /// An attempt failed and none has succeeded since; whether the user was told.
@@ -72,9 +74,11 @@ impl Destination {
         signal: Signal,
         policy: Policy,
         timeout: Option<Duration>,
+        codec: Codec,
     ) -> Self {
         let (paused_until, failing) = (Cell::new(None), Cell::new(None));
-        Self { shared, signal, policy, timeout, paused_until, failing, hurries: Cell::new(0) }
+        let hurries = Cell::new(0);
+        Self { shared, signal, policy, timeout, codec, paused_until, failing, hurries }
     }
 
     /// Tells the user that data is waiting, at most at the rate of the diagnostics.
@@ -92,6 +96,27 @@ impl Destination {
         if let Some(warning) = warning {
             self.report(Kind::PartialSuccess, warning);
         }
+    }
+
+    /// Tells the user that the request is lost, and, once, if that is for its encoding.
+    fn refused(&self, payload: &Payload, why: &Failure) -> String {
+        let text = why.describe(self.signal);
+        self.report(Kind::Refused, &text);
+        if self.codec.learn(payload, why) {
+            self.report(Kind::EncodingRefused, ENCODING_REFUSED);
+        }
+        text
+    }
+
+    /// What becomes of a request that cannot be made.
+    fn unsendable(&self, why: &Failure) -> (Fate, Option<String>) {
+        let (kind, fate) = match why.phase {
+            Phase::Size => (Kind::Oversize, Fate::Oversize),
+            _ => (Kind::Refused, Fate::Refused),
+        };
+        let text = why.describe(self.signal);
+        self.report(kind, &text);
+        (fate, Some(text))
     }
 
     /// How to retry what has to be delivered by `deadline`.
@@ -197,17 +222,26 @@ async fn deliver(
     parcel: Parcel,
     destination: Rc<Destination>,
 ) -> (Carrier, Settled) {
-    let (fate, why) = send(&mut carrier, &parcel, &destination).await;
     let Parcel { ticket, payload, owner } = parcel;
-    (carrier, Settled { ticket, records: payload.records, fate, owner, why })
+    let records = payload.records;
+    let (fate, why) = match prepare(payload, &destination.codec).await {
+        Ok(payload) => {
+            let settled = send(&mut carrier, &payload, owner, &destination).await;
+            destination.codec.recycle(payload);
+            settled
+        }
+        Err(why) => destination.unsendable(&why),
+    };
+    (carrier, Settled { ticket, records, fate, owner, why })
 }
 
 async fn send(
     carrier: &mut Carrier,
-    parcel: &Parcel,
+    payload: &Payload,
+    owner: Option<Owner>,
     destination: &Destination,
 ) -> (Fate, Option<String>) {
-    let deadline = parcel.owner.and_then(|owner| owner.deadline);
+    let deadline = owner.and_then(|owner| owner.deadline);
     // What another request was told counts for this one too, but not against its budget.
     if !destination.wait_until_open(|at| deadline.is_none_or(|deadline| at < deadline)).await {
         return (Fate::Exhausted, Some(PAUSED.to_owned()));
@@ -215,7 +249,7 @@ async fn send(
     let mut backoff = Backoff::new(destination.policy_until(deadline), Instant::now());
     let mut is_retry = false;
     loop {
-        let outcome = attempt(carrier, &parcel.payload, destination, deadline, is_retry).await;
+        let outcome = attempt(carrier, payload, destination, deadline, is_retry).await;
         is_retry = true;
         let (not_before, why) = match outcome {
             Outcome::Delivered { rejected, warning, .. } => {
@@ -223,9 +257,7 @@ async fn send(
                 return (Fate::Delivered { rejected }, warning);
             }
             Outcome::Refused { why } => {
-                let text = why.describe(destination.signal);
-                destination.report(Kind::Refused, &text);
-                return (Fate::Refused, Some(text));
+                return (Fate::Refused, Some(destination.refused(payload, &why)));
             }
             Outcome::Retry { not_before, why } => (not_before, why),
         };
@@ -273,5 +305,9 @@ async fn wait_for_retry(
     destination.wait_until_open(|at| backoff.allows_until(at)).await
 }
 
+/// What is said, once, of a peer that cannot read compressed bodies.
+const ENCODING_REFUSED: &str = "the collector cannot read compressed requests, so later ones are \
+                                sent as they are; set the compression to what it supports, or \
+                                none";
 /// Why a submission is given up whose time is shorter than a pause.
 const PAUSED: &str = "the collector asked for a longer pause than the time limit of an export";

@@ -19,16 +19,18 @@ use spanwire_runtime::time::timeout_at;
 
 use super::connect::{Alpn, Connector};
 use super::connection::Connection;
+use super::endpoint::Endpoint;
 use super::header_source::{ChangingHeaders, Given, OutgoingRequest};
 use super::http1::{
     Progress, RequestHead, Response, ResponseError, ResponseLimits, ResponseReader,
 };
 use super::verdict::{Cut, judge, judge_cut};
-use crate::model::{Failure, Outcome, Payload, Signal, Status};
+use crate::model::{Encoding, Failure, Outcome, Payload, Protocol, Signal, Status};
 
 /// Sends requests to one endpoint, one after another.
 pub(crate) struct Client {
     connector: Connector,
+    protocol: Protocol,
     /// Sent with each request.
     headers: Vec<(HeaderName, HeaderValue)>,
     /// The head with those headers.
@@ -66,15 +68,16 @@ impl Client {
     /// read at most.
     pub(crate) fn new(
         connector: Connector,
+        protocol: Protocol,
         headers: Vec<(HeaderName, HeaderValue)>,
         header_source: Option<ChangingHeaders>,
         body_bytes_max: usize,
     ) -> Self {
-        let endpoint = &connector.endpoint;
-        let head = RequestHead::new(&endpoint.authority, &endpoint.target, &headers);
+        let head = head_for(&connector.endpoint, protocol, &headers);
         let limits = ResponseLimits { body_bytes_max, ..ResponseLimits::default() };
         Self {
             connector,
+            protocol,
             headers,
             head,
             header_source,
@@ -240,9 +243,10 @@ impl Client {
         extra: Option<&[(HeaderName, HeaderValue)]>,
     ) -> Vec<Bytes> {
         let mut parts = Vec::with_capacity(HEAD_PARTS + payload.parts.len());
+        let encoding = payload.encoding.map(Encoding::name);
         parts.extend(match extra {
-            None => self.head.render(payload.bytes),
-            Some(extra) => self.head_with(extra).render(payload.bytes),
+            None => self.head.render(payload.bytes, encoding),
+            Some(extra) => self.head_with(extra).render(payload.bytes, encoding),
         });
         parts.extend(payload.parts.iter().cloned());
         parts
@@ -250,11 +254,10 @@ impl Client {
 
     /// A head with `extra` headers, in place of their namesakes.
     fn head_with(&self, extra: &[(HeaderName, HeaderValue)]) -> RequestHead {
-        let endpoint = &self.connector.endpoint;
         let stays = |name| extra.iter().all(|(other, _)| other != name);
         let kept = self.headers.iter().filter(|(name, _)| stays(name));
         let headers: Vec<_> = kept.chain(extra).cloned().collect();
-        RequestHead::new(&endpoint.authority, &endpoint.target, &headers)
+        head_for(&self.connector.endpoint, self.protocol, &headers)
     }
 
     /// Feeds the codec. If nothing was received because the connection is lost, an error of
@@ -301,6 +304,15 @@ impl Attempt {
     fn new(limits: ResponseLimits) -> Self {
         Self { busy_with: Cell::new("not begun"), reader: ResponseReader::new(limits) }
     }
+}
+
+fn head_for(
+    endpoint: &Endpoint,
+    protocol: Protocol,
+    headers: &[(HeaderName, HeaderValue)],
+) -> RequestHead {
+    let Endpoint { authority, target, .. } = endpoint;
+    RequestHead::new(authority, target, protocol.content_type(), headers)
 }
 
 impl fmt::Debug for Client {

@@ -36,10 +36,14 @@ pub(crate) fn judge(response: &Response, sent: u64, now: SystemTime) -> Outcome 
             not_before: response.retry_after.as_deref().and_then(|value| wait(value, now)),
             why: Failure::answer(Status::Http(response.status), error_text(response)),
         },
-        status => {
-            Outcome::Refused { why: Failure::answer(Status::Http(status), error_text(response)) }
-        }
+        status => Outcome::Refused { why: refusal(status, error_text(response)) },
     }
+}
+
+/// Why a request was refused. 415 is what RFC 7694 wants a peer to say of a content coding that it
+/// does not know; it may mean the type of the body, too, so it counts for encoded ones only.
+fn refusal(status: u16, message: String) -> Failure {
+    Failure { refuses_encoding: status == 415, ..Failure::answer(Status::Http(status), message) }
 }
 
 /// What an answer means that was cut; `partial` is what is known of it, if its head had come.

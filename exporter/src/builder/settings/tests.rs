@@ -25,8 +25,8 @@ fn without_code_and_variables_the_defaults_are_those_of_the_specification() {
         let (endpoint, headers) = collector(line);
         assert_eq!(*endpoint, Endpoint::parse(&url, Scope::Signal, "").unwrap());
         let Target::Collector(collector) = &line.target else { panic!("no output was chosen") };
-        let choices = (collector.protocol, collector.compression);
-        assert_eq!(choices, (Protocol::HttpProtobuf, Compression::None));
+        let choices = (collector.protocol, collector.coding.compression);
+        assert_eq!(choices, (Protocol::HttpProtobuf, None));
         assert_eq!(collector.response_bytes_max, 4 << 20);
         assert_eq!(headers, []);
         assert_eq!(line.timeout, Some(Duration::from_secs(10)));

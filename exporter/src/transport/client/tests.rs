@@ -43,7 +43,8 @@ where
     let endpoint = Endpoint::parse(url, Scope::Base(Signal::Traces), "test").unwrap();
     let runtime = Builder::new().io(driver).build().unwrap();
     let task = runtime.spawn_pinned(move || async move {
-        let mut client = Client::new(Connector { endpoint }, Vec::new(), None, BODY_BYTES_MAX);
+        let (protocol, connector) = (Protocol::HttpProtobuf, Connector { endpoint });
+        let mut client = Client::new(connector, protocol, Vec::new(), None, BODY_BYTES_MAX);
         script(&mut client).await
     });
     runtime.block_on(task).unwrap()

@@ -15,14 +15,19 @@ impl RequestHead {
     /// Renders the head.
     ///
     /// `host` is what the `Host` header shows (with the port unless it is 80), `target` the path
-    /// and query. A `user-agent` among `headers` goes in front of spanwire's own, as the OTLP
+    /// and query, `content_type` what all bodies are. A `user-agent` among `headers` goes in front of spanwire's own, as the OTLP
     /// exporter specification allows for products; a repeated name is sent repeatedly. Headers
     /// that [`RequestHead::check`] refuses are left out: sent twice, they would make the request
     /// mean two things.
-    pub fn new(host: &str, target: &str, headers: &[(HeaderName, HeaderValue)]) -> Self {
+    pub fn new(
+        host: &str,
+        target: &str,
+        content_type: &str,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> Self {
         let mut head = format!("POST {target} HTTP/1.1\r\nhost: {host}\r\n").into_bytes();
         put(&mut head, "user-agent", user_agent(headers));
-        put(&mut head, "content-type", CONTENT_TYPE);
+        put(&mut head, "content-type", content_type);
         let is_other = |name: &HeaderName| *name != USER_AGENT && Self::check(name).is_ok();
         for (name, value) in headers.iter().filter(|(name, _)| is_other(name)) {
             put(&mut head, name.as_str(), value);
@@ -43,15 +48,14 @@ impl RequestHead {
         }
     }
 
-    /// The head of a request whose body has `content_length` bytes, in two parts for a vectored
-    /// send. The first is shared, not copied.
-    pub fn render(&self, content_length: usize) -> [Bytes; 2] {
-        [self.prefix.clone(), Bytes::from(format!("{content_length}\r\n\r\n"))]
-    }
-
-    /// Upper bound of what [`RequestHead::render`] returns, in bytes.
-    pub fn bytes_max(&self) -> usize {
-        self.prefix.len() + usize::MAX.ilog10() as usize + 1 + b"\r\n\r\n".len()
+    /// The head of a request whose body has `content_length` bytes, encoded as
+    /// `content_encoding` says, in two parts for a vectored send. The first is shared, not copied.
+    pub fn render(&self, content_length: usize, content_encoding: Option<&str>) -> [Bytes; 2] {
+        let rest = match content_encoding {
+            None => format!("{content_length}\r\n\r\n"),
+            Some(coding) => format!("{content_length}\r\ncontent-encoding: {coding}\r\n\r\n"),
+        };
+        [self.prefix.clone(), rest.into()]
     }
 }
 
@@ -89,9 +93,6 @@ fn put(head: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) {
     head.extend_from_slice(value.as_ref());
     head.extend_from_slice(b"\r\n");
 }
-
-/// OTLP/HTTP with the binary encoding (H3).
-const CONTENT_TYPE: &str = "application/x-protobuf";
 
 /// spanwire's own name: it is not the SDK's exporter.
 const OWN_USER_AGENT: &str = concat!("spanwire/", env!("CARGO_PKG_VERSION"));

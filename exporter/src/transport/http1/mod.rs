@@ -36,8 +36,8 @@
 //! # #[cfg(feature = "internals")] {
 //! use spanwire::internals::http1::{Progress, RequestHead, ResponseLimits, ResponseReader};
 //!
-//! let head = RequestHead::new("localhost:4318", "/v1/traces", &[]);
-//! let request = head.render(3).concat();
+//! let head = RequestHead::new("localhost:4318", "/v1/traces", "application/json", &[]);
+//! let request = head.render(3, None).concat();
 //! assert!(request.starts_with(b"POST /v1/traces HTTP/1.1\r\nhost: localhost:4318\r\n"));
 //! assert!(request.ends_with(b"\r\ncontent-length: 3\r\n\r\n"));
 //!

@@ -225,16 +225,18 @@ fn a_request_head_is_complete_and_carries_user_headers() {
         (HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap())
     };
     let headers = [pair("authorization", "Bearer x"), pair("User-Agent", "shop/2")];
-    let head = RequestHead::new("[::1]:4318", "/v1/traces?a=b", &headers);
+    let head = RequestHead::new("[::1]:4318", "/v1/traces?a=b", "application/x-protobuf", &headers);
     let expected = format!(
         "POST /v1/traces?a=b HTTP/1.1\r\nhost: [::1]:4318\r\n\
          user-agent: shop/2 spanwire/{}\r\ncontent-type: application/x-protobuf\r\n\
          authorization: Bearer x\r\ncontent-length: 4294967296\r\n\r\n",
         env!("CARGO_PKG_VERSION")
     );
-    let rendered = head.render(1 << 32).concat();
-    assert_eq!(String::from_utf8(rendered.clone()).unwrap(), expected);
-    assert!(rendered.len() <= head.bytes_max());
+    let rendered = |encoding| String::from_utf8(head.render(1 << 32, encoding).concat()).unwrap();
+    assert_eq!(rendered(None), expected);
+    let encoded = rendered(Some("gzip"));
+    assert_eq!(encoded.replacen("content-encoding: gzip\r\n", "", 1), expected);
+    assert_ne!(encoded, expected);
     assert!(!format!("{head:?}").contains("Bearer"));
 }
 
@@ -246,7 +248,7 @@ fn a_header_that_the_codec_decides_is_refused_and_never_sent_twice() {
     for name in framing.into_iter().chain(abilities) {
         let header = (HeaderName::try_from(name).unwrap(), HeaderValue::from_static("injected"));
         assert_eq!(RequestHead::check(&header.0).unwrap_err().name, header.0);
-        let rendered = RequestHead::new("h", "/", &[header]).render(0).concat();
+        let rendered = RequestHead::new("h", "/", "a/b", &[header]).render(0, None).concat();
         assert!(!rendered.escape_ascii().to_string().contains("injected"));
     }
     assert_eq!(RequestHead::check(&HeaderName::from_static("authorization")), Ok(()));
