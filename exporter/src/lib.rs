@@ -72,7 +72,9 @@ pub use self::encode::limits::Duplicates;
 pub use self::error::{BuildError, FlushError, ShutdownError};
 pub use self::exporter::{DROP_LIMIT, Exporter};
 pub use self::model::{Compression, HistogramAggregation, Protocol, Signal, TemporalityPreference};
-pub use self::stats::{Dropped, SignalStats, Stats};
+pub use self::stats::{
+    ByCause, Dropped, Durations, ExporterStats, ProcessorStats, Server, SignalStats, Stats,
+};
 pub use self::transport::header_source::{HeaderSource, OutgoingRequest};
 
 // What programs store, share between threads and move into tasks.
@@ -173,6 +175,7 @@ pub mod otel_0_33 {
         exponential_histograms, preferred_histograms,
     };
     pub use crate::ingest::otel_0_33::processor::SpanProcessor;
+    pub use crate::ingest::otel_0_33::self_metrics::observe;
     pub use crate::ingest::otel_0_33::span_exporter::SpanExporter;
 }
 

@@ -4,6 +4,10 @@ use std::sync::Arc;
 
 use crate::model::Signal;
 
+mod exports;
+
+pub use self::exports::{ByCause, Durations, ExporterStats, ProcessorStats, Server};
+
 /// What happened to every record so far. Returned by `Exporter::stats`.
 ///
 /// Each term is counted where it happens; only what is still in the queue is the difference of
@@ -47,6 +51,11 @@ pub struct Stats {
     pub logs: SignalStats,
     /// The terms above for metrics alone, counted in data points.
     pub metrics: SignalStats,
+    /// What the exporter of each signal did, in the terms of the specification's self-metrics:
+    /// the figures of `otel.sdk.exporter.*`.
+    pub exporters: Vec<ExporterStats>,
+    /// What the buffers in front of them did: the figures of `otel.sdk.processor.*`.
+    pub processors: Vec<ProcessorStats>,
 }
 
 /// What happened to every record of one signal: the terms of [`Stats`], which balance for each

@@ -67,6 +67,24 @@ pub(crate) enum Status {
     Grpc(u8),
 }
 
+impl Status {
+    /// As `error.type` of the semantic conventions has it: the number of HTTP, the name of gRPC.
+    pub(crate) fn error_type(self) -> Cow<'static, str> {
+        match self {
+            Self::Http(status) => status.to_string().into(),
+            Self::Grpc(code) => self.name().map_or_else(|| code.to_string().into(), Cow::Borrowed),
+        }
+    }
+
+    /// What gRPC calls it.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Http(_) => None,
+            Self::Grpc(code) => GRPC_CODES.get(usize::from(code)).copied(),
+        }
+    }
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -104,6 +122,25 @@ pub(crate) enum Phase {
     Answer,
 }
 
+impl Phase {
+    /// As `error.type` of the semantic conventions has it.
+    fn error_type(self) -> &'static str {
+        match self {
+            Self::Resolve => "name_resolution_error",
+            Self::Connect => "connection_error",
+            Self::Exchange => "connection_lost",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol_error",
+            Self::Headers => "header_source_error",
+            Self::Encode => "encoding_error",
+            Self::Size => "oversize",
+            Self::Write => "write_error",
+            // An answer has a status.
+            Self::Answer => "_OTHER",
+        }
+    }
+}
+
 impl Failure {
     /// A failure before there was an answer.
     pub(crate) fn new(phase: Phase, message: impl Into<String>) -> Self {
@@ -117,6 +154,12 @@ impl Failure {
 }
 
 impl Failure {
+    /// The cause as `error.type` of the semantic conventions has it: of low cardinality, and the
+    /// status if the collector answered.
+    pub(crate) fn error_type(&self) -> Cow<'static, str> {
+        self.status.map_or_else(|| self.phase.error_type().into(), Status::error_type)
+    }
+
     /// What happened to a request of `signal`, whose fault it is, and what to do next.
     pub(crate) fn describe(&self, signal: Signal) -> String {
         let mut text = self.what().to_owned();

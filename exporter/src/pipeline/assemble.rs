@@ -19,6 +19,7 @@ use crate::pipeline::deliver::{Alive, Delivery};
 use crate::pipeline::flush::Told;
 use crate::pipeline::lane::{Destination, Lanes};
 use crate::pipeline::line::{Line, SubmitLimits};
+use crate::pipeline::observe::{Component, Observer};
 use crate::pipeline::prepare::Codec;
 use crate::pipeline::registry::Registry;
 use crate::pipeline::shared::{End, Shared};
@@ -59,9 +60,10 @@ pub(crate) struct LineSettings {
 }
 
 impl LineSettings {
-    fn line(&self, pipe: Pipe) -> Line {
+    fn line(&self, signal: Signal, pipe: Pipe) -> Line {
         let limits = SubmitLimits { bytes_max: self.submit_bytes_max, timeout: self.timeout };
-        Line::new(pipe, limits)
+        let observer = Observer::new(signal, self.target.protocol(), self.target.server());
+        Line::new(pipe, limits, observer, Component::processor(signal))
     }
 }
 
@@ -71,8 +73,9 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Runtime), BuildE
     let pipes = Signal::ALL
         .map(|signal| Pipe::new(settings.lines[signal.index()].pipe, runtime.doorbell()));
     let shared = Arc::new(Shared {
-        lines: Signal::ALL
-            .map(|signal| settings.lines[signal.index()].line(pipes[signal.index()].0.clone())),
+        lines: Signal::ALL.map(|signal| {
+            settings.lines[signal.index()].line(signal, pipes[signal.index()].0.clone())
+        }),
         registry: Registry::default(),
         diagnostics: settings.diagnostics.clone(),
         limits: settings.limits,

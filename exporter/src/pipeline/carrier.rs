@@ -10,6 +10,7 @@ use spanwire_runtime::blocking::spawn_blocking;
 use crate::encode::json;
 use crate::model::{Failure, Outcome, Payload, Phase, Protocol, Signal};
 use crate::pipeline::prepare::Coding;
+use crate::stats::Server;
 use crate::transport::client::Client;
 use crate::transport::connect::Connector;
 use crate::transport::endpoint::Endpoint;
@@ -38,6 +39,26 @@ pub(crate) struct Collector {
     pub(crate) header_source: Option<ChangingHeaders>,
     /// Of an answer's body, so much is read at most.
     pub(crate) response_bytes_max: usize,
+}
+
+impl Target {
+    /// How requests are framed; none of a file.
+    pub(crate) fn protocol(&self) -> Option<Protocol> {
+        match self {
+            Self::Collector(collector) => Some(collector.protocol),
+            Self::Lines(_) => None,
+        }
+    }
+
+    /// Whom requests go to, in the terms of the semantic conventions; none of a file.
+    pub(crate) fn server(&self) -> Option<Server> {
+        let Self::Collector(collector) = self else { return None };
+        let Endpoint { host, port, unix_path, .. } = &collector.endpoint;
+        Some(match unix_path {
+            Some(path) => Server::new(path.to_string_lossy(), None),
+            None => Server::new(host.as_str(), Some(*port)),
+        })
+    }
 }
 
 impl Collector {

@@ -35,6 +35,7 @@ use crate::pipeline::fullness::{Change, Fullness};
 use crate::pipeline::lane::{Lanes, Parcel, Settled};
 use crate::pipeline::ledger::{Fate, Life};
 use crate::pipeline::line::Line;
+use crate::pipeline::observe;
 use crate::pipeline::reply::Asked;
 use crate::pipeline::shared::Shared;
 use crate::pipeline::submission::{Accepted, Owner, Submissions};
@@ -373,6 +374,7 @@ impl Delivery {
         if oversize > 0 {
             self.alive.line().ledger.settle(oversize, Fate::Oversize);
             self.report(Kind::Oversize, OVERSIZE);
+            self.alive.line().observer.give_up(oversize, observe::OVERSIZE);
             self.settle_submitted(owner, oversize, Fate::Oversize, Some(OVERSIZE.to_owned()));
         }
     }
@@ -393,6 +395,7 @@ impl Delivery {
         {
             let why = Some("it waited too long for requests before it".to_owned());
             let (records, owner) = (batch.records, Some(owner));
+            self.alive.line().observer.give_up(records, observe::TIMEOUT);
             self.settle(Settled { ticket, records, fate: Fate::Exhausted, owner, why });
         }
     }

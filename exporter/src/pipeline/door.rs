@@ -90,7 +90,7 @@ impl Door {
     pub(crate) fn append(&self, tag: Option<Tag>, encode: impl FnMut(&mut Cursor<'_>)) {
         // Ordering: a record that ends while the door is being closed may go either way.
         if self.closed.load(Ordering::Relaxed) {
-            return self.line().ledger.count_closed_door(1);
+            return self.line().ledger.count_closed_door();
         }
         match tag {
             // The pipe has counted what it refuses, and a panic of the encoder, which is a bug of
@@ -99,7 +99,7 @@ impl Door {
                 let append = || self.pipe.append(tag, encode);
                 drop(catch_unwind(AssertUnwindSafe(append)));
             }
-            None => self.line().ledger.count_too_many_scopes(1),
+            None => self.line().ledger.count_too_many_scopes(),
         }
     }
 
@@ -124,13 +124,13 @@ impl Door {
         }
         // Ordering: as in `append`.
         if self.closed.load(Ordering::Relaxed) {
-            ledger.count_closed_door(records);
+            self.line().count_closed_submission(records);
             return answered(Settlement::dropped(records, "the exporter's door is closed"));
         }
         let items: Option<Vec<_>> =
             submission.groups.into_iter().map(|group| self.items(group)).collect();
         let Some(items) = items else {
-            ledger.count_too_many_scopes(records);
+            self.line().count_unnamed_submission(records);
             let why = "there are too many different scopes or resources";
             return answered(Settlement::dropped(records, why));
         };
@@ -147,7 +147,7 @@ impl Door {
         match catch_unwind(AssertUnwindSafe(encode)) {
             Ok(groups) => self.submit(Submission { groups, records }),
             Err(_) => {
-                self.line().ledger.count_panicked(records);
+                self.line().count_unencoded_submission(records);
                 answered(Settlement::dropped(records, "spanwire's encoder panicked on them"))
             }
         }

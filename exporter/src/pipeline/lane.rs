@@ -14,6 +14,7 @@ use crate::diagnostics::Kind;
 use crate::model::{Failure, Outcome, Payload, Phase, Signal};
 use crate::pipeline::carrier::Carrier;
 use crate::pipeline::ledger::Fate;
+use crate::pipeline::observe::{Ended, Observer};
 use crate::pipeline::prepare::{Codec, prepare};
 use crate::pipeline::shared::Shared;
 use crate::pipeline::submission::Owner;
@@ -47,6 +48,8 @@ pub(crate) struct Destination {
     /// Bounds one attempt; `None` is no limit.
     pub(crate) timeout: Option<Duration>,
     codec: Codec,
+    /// Keeps the figures of this destination.
+    pub(crate) observer: Arc<Observer>,
     /// The peer asked all of us to wait until then.
     paused_until: Cell<Option<Instant>>,
     /// An attempt failed and none has succeeded since; whether the user was told.
@@ -65,7 +68,11 @@ pub(crate) struct Lanes {
 
 enum Lane {
     Idle(Carrier),
-    Busy { records: u64, delivery: Pin<Box<dyn Future<Output = (Carrier, Settled)>>> },
+    Busy {
+        records: u64,
+        since: Instant,
+        delivery: Pin<Box<dyn Future<Output = (Carrier, Settled)>>>,
+    },
 }
 
 impl Destination {
@@ -76,9 +83,9 @@ impl Destination {
         timeout: Option<Duration>,
         codec: Codec,
     ) -> Self {
-        let (paused_until, failing) = (Cell::new(None), Cell::new(None));
-        let hurries = Cell::new(0);
-        Self { shared, signal, policy, timeout, codec, paused_until, failing, hurries }
+        let observer = Arc::clone(&shared.line(signal).observer);
+        let (paused_until, failing, hurries) = (Cell::new(None), Cell::new(None), Cell::new(0));
+        Self { shared, signal, policy, timeout, codec, observer, paused_until, failing, hurries }
     }
 
     /// Tells the user that data is waiting, at most at the rate of the diagnostics.
@@ -109,14 +116,14 @@ impl Destination {
     }
 
     /// What becomes of a request that cannot be made.
-    fn unsendable(&self, why: &Failure) -> (Fate, Option<String>) {
+    fn unsendable(&self, why: &Failure) -> Ended {
         let (kind, fate) = match why.phase {
             Phase::Size => (Kind::Oversize, Fate::Oversize),
             _ => (Kind::Refused, Fate::Refused),
         };
         let text = why.describe(self.signal);
         self.report(kind, &text);
-        (fate, Some(text))
+        Ended::failed(fate, why, text, Instant::now())
     }
 
     /// How to retry what has to be delivered by `deadline`.
@@ -175,11 +182,14 @@ impl Lanes {
         let Some(lane) = self.lanes.iter_mut().find(|lane| matches!(lane, Lane::Idle(_))) else {
             return Err(parcel);
         };
-        let records = parcel.payload.records;
+        let (records, since) = (parcel.payload.records, Instant::now());
+        if parcel.owner.is_none() {
+            self.destination.observer.begin(records, parcel.payload.bytes);
+        }
         // The carrier is taken out and comes back with the outcome.
         let idle = std::mem::replace(
             lane,
-            Lane::Busy { records, delivery: Box::pin(std::future::pending()) },
+            Lane::Busy { records, since, delivery: Box::pin(std::future::pending()) },
         );
         if let (Lane::Idle(carrier), Lane::Busy { delivery, .. }) = (idle, lane) {
             *delivery = Box::pin(deliver(carrier, parcel, Rc::clone(&self.destination)));
@@ -208,8 +218,12 @@ impl Lanes {
 
     /// Gives up what is under way; returns how many records that were.
     pub(crate) fn abandon(&mut self) -> u64 {
+        let observer = &self.destination.observer;
         let busy = self.lanes.drain(..).map(|lane| match lane {
-            Lane::Busy { records, .. } => records,
+            Lane::Busy { records, since, .. } => {
+                observer.cut_off(since);
+                records
+            }
             Lane::Idle(_) => 0,
         });
         busy.sum()
@@ -224,14 +238,16 @@ async fn deliver(
 ) -> (Carrier, Settled) {
     let Parcel { ticket, payload, owner } = parcel;
     let records = payload.records;
-    let (fate, why) = match prepare(payload, &destination.codec).await {
+    let ended = match prepare(payload, &destination.codec).await {
         Ok(payload) => {
-            let settled = send(&mut carrier, &payload, owner, &destination).await;
+            let ended = send(&mut carrier, &payload, owner, &destination).await;
             destination.codec.recycle(payload);
-            settled
+            ended
         }
         Err(why) => destination.unsendable(&why),
     };
+    destination.observer.end(records, &ended);
+    let Ended { fate, why, .. } = ended;
     (carrier, Settled { ticket, records, fate, owner, why })
 }
 
@@ -240,24 +256,26 @@ async fn send(
     payload: &Payload,
     owner: Option<Owner>,
     destination: &Destination,
-) -> (Fate, Option<String>) {
+) -> Ended {
     let deadline = owner.and_then(|owner| owner.deadline);
     // What another request was told counts for this one too, but not against its budget.
     if !destination.wait_until_open(|at| deadline.is_none_or(|deadline| at < deadline)).await {
-        return (Fate::Exhausted, Some(PAUSED.to_owned()));
+        return Ended::late(PAUSED);
     }
-    let mut backoff = Backoff::new(destination.policy_until(deadline), Instant::now());
+    let started = Instant::now();
+    let mut backoff = Backoff::new(destination.policy_until(deadline), started);
     let mut is_retry = false;
     loop {
         let outcome = attempt(carrier, payload, destination, deadline, is_retry).await;
         is_retry = true;
         let (not_before, why) = match outcome {
-            Outcome::Delivered { rejected, warning, .. } => {
+            Outcome::Delivered { rejected, warning, status } => {
                 destination.succeeded(warning.as_deref());
-                return (Fate::Delivered { rejected }, warning);
+                return Ended::delivered(rejected, warning, status, started);
             }
             Outcome::Refused { why } => {
-                return (Fate::Refused, Some(destination.refused(payload, &why)));
+                let text = destination.refused(payload, &why);
+                return Ended::failed(Fate::Refused, &why, text, started);
             }
             Outcome::Retry { not_before, why } => (not_before, why),
         };
@@ -266,7 +284,7 @@ async fn send(
         if !wait_for_retry(destination, &mut backoff, not_before).await || has_passed(deadline) {
             let text = why.describe(destination.signal);
             destination.report(Kind::RetriesExhausted, &text);
-            return (Fate::Exhausted, Some(text));
+            return Ended::failed(Fate::Exhausted, &why, text, started);
         }
     }
 }

@@ -5,12 +5,14 @@
 //! became of the records that left it is counted here. All counters are statistics: they are
 //! added to with Relaxed and publish nothing.
 
+use std::iter;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use spanwire_runtime::pipe::Counters;
 
 use crate::pipeline::flush::Losses;
-use crate::stats::Dropped;
+use crate::pipeline::observe::{self, Handed};
+use crate::stats::{ByCause, Dropped};
 
 /// Where the exporter is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,14 +35,17 @@ pub(crate) struct Ledger {
     closed_door: AtomicU64,
     too_many_scopes: AtomicU64,
     reentrant: AtomicU64,
-    /// Lost to a panic of the encoder, before they were submitted.
-    panicked: AtomicU64,
     /// Turned away in a forked child.
     forked: AtomicU64,
     /// Records of submissions: those taken, and those turned away.
     submitted: AtomicU64,
     submitted_full: AtomicU64,
     submitted_late: AtomicU64,
+    /// The same as before the pipe: at a closed door, without a name for their scope, and lost to
+    /// a panic of the encoder.
+    submitted_closed: AtomicU64,
+    submitted_unnamed: AtomicU64,
+    submitted_panicked: AtomicU64,
     /// Settled by the exporter thread.
     delivered: AtomicU64,
     rejected: AtomicU64,
@@ -76,11 +81,13 @@ impl Ledger {
             closed_door: AtomicU64::new(0),
             too_many_scopes: AtomicU64::new(0),
             reentrant: AtomicU64::new(0),
-            panicked: AtomicU64::new(0),
             forked: AtomicU64::new(0),
             submitted: AtomicU64::new(0),
             submitted_full: AtomicU64::new(0),
             submitted_late: AtomicU64::new(0),
+            submitted_closed: AtomicU64::new(0),
+            submitted_unnamed: AtomicU64::new(0),
+            submitted_panicked: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -118,16 +125,12 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn count_closed_door(&self, records: u64) {
-        add(&self.closed_door, records);
+    pub(crate) fn count_closed_door(&self) {
+        add(&self.closed_door, 1);
     }
 
-    pub(crate) fn count_too_many_scopes(&self, records: u64) {
-        add(&self.too_many_scopes, records);
-    }
-
-    pub(crate) fn count_panicked(&self, records: u64) {
-        add(&self.panicked, records);
+    pub(crate) fn count_too_many_scopes(&self) {
+        add(&self.too_many_scopes, 1);
     }
 
     pub(crate) fn count_reentrant(&self) {
@@ -152,6 +155,21 @@ impl Ledger {
     /// Delivery was ending or had ended.
     pub(crate) fn count_submission_too_late(&self, records: u64) {
         add(&self.submitted_late, records);
+    }
+
+    /// The door was closed.
+    pub(crate) fn count_submission_closed(&self, records: u64) {
+        add(&self.submitted_closed, records);
+    }
+
+    /// There are too many scopes or resources.
+    pub(crate) fn count_submission_unnamed(&self, records: u64) {
+        add(&self.submitted_unnamed, records);
+    }
+
+    /// The encoder panicked.
+    pub(crate) fn count_submission_panicked(&self, records: u64) {
+        add(&self.submitted_panicked, records);
     }
 
     pub(crate) fn count_request(&self, retry: bool) {
@@ -189,7 +207,7 @@ impl Ledger {
     }
 
     pub(crate) fn too_many_scopes(&self) -> u64 {
-        load(&self.too_many_scopes)
+        load(&self.too_many_scopes) + load(&self.submitted_unnamed)
     }
 
     fn held(&self) -> u64 {
@@ -219,10 +237,18 @@ impl Ledger {
 
     /// Records that a program ended, whatever became of them.
     pub(crate) fn emitted(&self, pipe: &Counters) -> u64 {
-        let submitted = [&self.submitted, &self.submitted_full, &self.submitted_late];
-        let turned_away =
-            [&self.closed_door, &self.too_many_scopes, &self.reentrant, &self.panicked];
-        let own: u64 = submitted.into_iter().chain(turned_away).map(load).sum();
+        let own = [
+            &self.submitted,
+            &self.submitted_full,
+            &self.submitted_late,
+            &self.submitted_closed,
+            &self.submitted_unnamed,
+            &self.submitted_panicked,
+            &self.closed_door,
+            &self.too_many_scopes,
+            &self.reentrant,
+        ];
+        let own: u64 = own.into_iter().map(load).sum();
         pipe.offered + own
     }
 
@@ -243,12 +269,12 @@ impl Ledger {
             evicted: pipe.evicted,
             oversize: pipe.oversize + load(&self.oversize),
             reentrant: pipe.reentrant + load(&self.reentrant),
-            after_shutdown: load(&self.closed_door),
+            after_shutdown: load(&self.closed_door) + load(&self.submitted_closed),
             refused: load(&self.refused),
             retries_exhausted: load(&self.exhausted),
             shutdown: load(&self.abandoned),
-            encoder_panicked: pipe.panicked + load(&self.panicked),
-            too_many_scopes: load(&self.too_many_scopes),
+            encoder_panicked: pipe.panicked + load(&self.submitted_panicked),
+            too_many_scopes: self.too_many_scopes(),
             ..Dropped::default()
         };
         let too_late = pipe.closed + load(&self.submitted_late);
@@ -264,6 +290,41 @@ impl Ledger {
             Life::Running | Life::Stopping => dropped.after_shutdown += too_late,
         }
         dropped
+    }
+
+    /// The records that ended at the processor, by cause, of which `handed` were handed on.
+    pub(crate) fn processed(&self, pipe: &Counters, handed: Handed) -> Vec<ByCause> {
+        let too_late = pipe.closed;
+        let (mut closed, mut left) = (load(&self.closed_door), None);
+        match self.life() {
+            Life::Died => left = Some(("exporter_died", self.queued(pipe, handed) + too_late)),
+            Life::Stopped => left = Some(("shutdown", self.queued(pipe, handed))),
+            Life::Running | Life::Stopping => {}
+        }
+        if self.life() != Life::Died {
+            closed += too_late;
+        }
+        let causes = [
+            (observe::QUEUE_FULL, pipe.full + pipe.evicted),
+            (observe::ALREADY_SHUTDOWN, closed),
+            (
+                observe::OVERSIZE,
+                pipe.oversize + load(&self.oversize).saturating_sub(handed.oversize),
+            ),
+            ("reentrant", pipe.reentrant + load(&self.reentrant)),
+            ("encoder_panicked", pipe.panicked),
+            ("too_many_scopes", load(&self.too_many_scopes)),
+        ];
+        let failed = causes.into_iter().chain(left).filter(|(_, records)| *records > 0);
+        let failed = failed.map(|(cause, records)| ByCause::new(Some(cause.into()), records));
+        iter::once(ByCause::new(None, handed.records)).chain(failed).collect()
+    }
+
+    /// Records of the pipe that nobody was handed.
+    pub(crate) fn queued(&self, pipe: &Counters, handed: Handed) -> u64 {
+        // What was given up at the end is held no more. The exporter has the rest of it all.
+        let held = self.held() + load(&self.abandoned);
+        pipe.left_behind() + held.saturating_sub(handed.in_flight)
     }
 
     /// Records accepted whose fate is open.

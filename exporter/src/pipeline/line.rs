@@ -1,16 +1,19 @@
 //! A line: all that an exporter has once for each signal.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use spanwire_runtime::pipe::Pipe;
 
 use crate::batch::Item;
+use crate::model::Signal;
 use crate::pipeline::command::{Command, Commands, NoRoom};
 use crate::pipeline::flush::Losses;
 use crate::pipeline::ledger::{Ledger, Life};
+use crate::pipeline::observe::{self, Component, Handed, Observer};
 use crate::pipeline::reply::{Answer, reply};
 use crate::pipeline::submission::{Accepted, Settlement};
-use crate::stats::{Dropped, SignalStats};
+use crate::stats::{Dropped, ExporterStats, ProcessorStats, SignalStats};
 
 /// From the doors of one signal to its collector. A task of its own delivers what is in the
 /// pipe, over lanes of its own.
@@ -20,6 +23,10 @@ pub(crate) struct Line {
     pub(crate) ledger: Ledger,
     pub(crate) commands: Commands,
     pub(crate) limits: SubmitLimits,
+    /// Keeps the figures of the main destination.
+    pub(crate) observer: Arc<Observer>,
+    /// The name of the pipe in its figures; none of metrics, which do not come through it.
+    processor: Option<Component>,
 }
 
 /// What bounds submissions.
@@ -33,8 +40,14 @@ pub(crate) struct SubmitLimits {
 }
 
 impl Line {
-    pub(crate) fn new(pipe: Pipe, limits: SubmitLimits) -> Self {
-        Self { pipe, ledger: Ledger::new(), commands: Commands::default(), limits }
+    pub(crate) fn new(
+        pipe: Pipe,
+        limits: SubmitLimits,
+        observer: Observer,
+        processor: Option<Component>,
+    ) -> Self {
+        let (ledger, commands, observer) = (Ledger::new(), Commands::default(), Arc::new(observer));
+        Self { pipe, ledger, commands, limits, observer, processor }
     }
 
     /// Queues `items`, which hold `records` records; the answer comes on their final outcome.
@@ -46,6 +59,7 @@ impl Line {
         let (asked, answer) = reply();
         if self.ledger.life() != Life::Running {
             self.ledger.count_submission_too_late(records);
+            self.observer.turn_away(records, observe::ALREADY_SHUTDOWN);
             asked.answer(Settlement::dropped(records, "the exporter is shut down"));
             return answer;
         }
@@ -53,6 +67,7 @@ impl Line {
             Ok(()) => {
                 // Counted first: from here on they are in flight, wherever they are.
                 self.ledger.accept_submission(records);
+                self.observer.begin_submission(records);
                 let deadline =
                     self.limits.timeout.and_then(|limit| Instant::now().checked_add(limit));
                 let accepted = Accepted { items, records, bytes, deadline, asked };
@@ -60,10 +75,12 @@ impl Line {
             }
             Err(NoRoom::Full) => {
                 self.ledger.count_submission_full(records);
+                self.observer.turn_away(records, observe::QUEUE_FULL);
                 asked.answer(Settlement::dropped(records, "too much is under way already"));
             }
             Err(NoRoom::Closed) => {
                 self.ledger.count_submission_too_late(records);
+                self.observer.turn_away(records, observe::ALREADY_SHUTDOWN);
                 asked.answer(Settlement::dropped(records, "the exporter has ended"));
             }
         }
@@ -94,6 +111,51 @@ impl Line {
             dropped: ledger.dropped(&pipe),
             in_flight: ledger.in_flight(&pipe),
         }
+    }
+
+    /// What became of a submission that came no further than a closed door.
+    pub(crate) fn count_closed_submission(&self, records: u64) {
+        self.ledger.count_submission_closed(records);
+        self.observer.turn_away(records, observe::ALREADY_SHUTDOWN);
+    }
+
+    /// The same of one that names too many scopes or resources.
+    pub(crate) fn count_unnamed_submission(&self, records: u64) {
+        self.ledger.count_submission_unnamed(records);
+        self.observer.turn_away(records, "too_many_scopes");
+    }
+
+    /// The same of one that could not be encoded.
+    pub(crate) fn count_unencoded_submission(&self, records: u64) {
+        self.ledger.count_submission_panicked(records);
+        self.observer.turn_away(records, "encoder_panicked");
+    }
+
+    /// The figures of the main destination now.
+    pub(crate) fn exporter_stats(&self) -> ExporterStats {
+        self.observer.stats(self.ledger.life())
+    }
+
+    /// The figures of what comes through the pipe.
+    pub(crate) fn processor_stats(&self, signal: Signal) -> Option<ProcessorStats> {
+        let Component { kind: component_type, name } = self.processor.as_ref()?;
+        let (handed, pipe) = (self.observer.handed(), self.pipe.counters());
+        let has_ended = observe::end_of(self.ledger.life()).is_some();
+        Some(ProcessorStats {
+            signal,
+            component_type,
+            component_name: Arc::clone(name),
+            queue_size: if has_ended { 0 } else { self.ledger.queued(&pipe, handed) },
+            queue_capacity: self.records_max(handed),
+            processed: self.ledger.processed(&pipe, handed),
+        })
+    }
+
+    /// How many records of the mean size have room in the buffer.
+    fn records_max(&self, handed: Handed) -> Option<u64> {
+        let buffer = self.limits.bytes_max as u128 * u128::from(handed.records);
+        let records = buffer.checked_div(handed.bytes.into())?;
+        Some(u64::try_from(records).unwrap_or(u64::MAX))
     }
 
     /// What came of records in a forked child: nothing. The parent's counts are the parent's.

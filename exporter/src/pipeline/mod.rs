@@ -10,6 +10,7 @@ pub(crate) mod fullness;
 pub(crate) mod lane;
 pub(crate) mod ledger;
 pub(crate) mod line;
+pub(crate) mod observe;
 pub(crate) mod prepare;
 pub(crate) mod registry;
 pub(crate) mod reply;

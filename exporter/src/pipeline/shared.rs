@@ -16,9 +16,10 @@ use crate::model::{MetricPreferences, Signal};
 use crate::pipeline::command::Command;
 use crate::pipeline::flush::{Losses, Told};
 use crate::pipeline::line::Line;
+use crate::pipeline::observe::Observer;
 use crate::pipeline::registry::Registry;
 use crate::pipeline::reply::{Answer, Waited, reply};
-use crate::stats::Stats;
+use crate::stats::{ProcessorStats, Stats};
 
 /// One an exporter, behind an `Arc`.
 #[derive(Debug)]
@@ -209,6 +210,16 @@ impl Shared {
         thread::current().id() == self.thread
     }
 
+    /// Those of all exporters.
+    #[cfg_attr(not(feature = "otel_0_33"), allow(dead_code, reason = "a meter listens"))]
+    pub(crate) fn observers(&self) -> impl Iterator<Item = &Observer> {
+        self.lines.iter().map(|line| &*line.observer)
+    }
+
+    fn processors(&self) -> impl Iterator<Item = ProcessorStats> {
+        Signal::ALL.into_iter().filter_map(|signal| self.line(signal).processor_stats(signal))
+    }
+
     /// The counters now.
     pub(crate) fn stats(&self) -> Stats {
         if self.is_forked() {
@@ -220,6 +231,8 @@ impl Shared {
             retries: self.lines.iter().map(|line| line.ledger.retries()).sum(),
             driver: self.driver.name,
             driver_reason: self.driver.reason.clone(),
+            exporters: self.lines.iter().map(Line::exporter_stats).collect(),
+            processors: self.processors().collect(),
             ..Stats::of(Signal::ALL.map(|signal| self.line(signal).stats()))
         }
     }

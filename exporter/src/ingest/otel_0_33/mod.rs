@@ -15,6 +15,7 @@ pub(crate) mod processor;
 pub(crate) mod resource;
 pub(crate) mod scope;
 pub(crate) mod scopes;
+pub(crate) mod self_metrics;
 pub(crate) mod span_data;
 pub(crate) mod span_exporter;
 
