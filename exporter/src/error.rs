@@ -180,8 +180,11 @@ fn instead_of(what: &str) -> &'static str {
     match what {
         "protocol" => "use http/protobuf",
         "compression" => "use gzip or none, or build with the feature zstd",
-        "tls" => "use an http:// endpoint, such as a local collector that adds TLS",
-        "scheme" => "use an http:// endpoint of an OTLP/HTTP receiver",
+        "tls" => {
+            "build it with its feature `tls`, or use an http:// endpoint, such as a local \
+             collector that adds TLS"
+        }
+        "scheme" => "use http://, https:// or unix: for the endpoint",
         _ => "remove it",
     }
 }

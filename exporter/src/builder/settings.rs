@@ -190,7 +190,7 @@ impl Builder {
     ) -> Result<Endpoint, BuildError> {
         let base = Scope::Base(signal);
         if let Some(url) = &self.signal_endpoints[signal.index()] {
-            return Endpoint::parse(url, Scope::Signal, ENDPOINT_METHODS[signal.index()]);
+            return Endpoint::parse(url, Scope::Signal(signal), ENDPOINT_METHODS[signal.index()]);
         }
         if let Some(url) = &self.endpoint {
             return Endpoint::parse(url, base, "Builder::endpoint");
@@ -200,7 +200,7 @@ impl Builder {
                 Endpoint::parse(&value, base, source_name)
             }
             Some(GivenEndpoint { value, is_base: false, source_name }) => {
-                Endpoint::parse(&value, Scope::Signal, source_name)
+                Endpoint::parse(&value, Scope::Signal(signal), source_name)
             }
             None => Endpoint::parse(ENDPOINT, base, "the default"),
         }

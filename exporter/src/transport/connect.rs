@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
-use spanwire_runtime::net::{TcpStream, resolve};
+use spanwire_runtime::net::{TcpStream, UnixStream, resolve};
 use spanwire_runtime::time::timeout;
 
 use super::connection::{Connection, Socket};
@@ -41,11 +42,21 @@ impl Connector {
         _alpn: Alpn,
         busy_with: &Cell<&'static str>,
     ) -> Result<Connection, Failure> {
+        if let Some(path) = &self.endpoint.unix_path {
+            busy_with.set("connecting to the collector");
+            return connect_unix(path).await.map(Connection::Plain);
+        }
         busy_with.set("resolving the collector's host name");
         let addresses = addresses_of(&self.endpoint).await?;
         busy_with.set("connecting to the collector");
         connect_any(addresses).await.map(|stream| Connection::Plain(Socket::Tcp(stream)))
     }
+}
+
+async fn connect_unix(path: &Path) -> Result<Socket, Failure> {
+    let connected = UnixStream::connect(path).await;
+    let failure = |error| Failure::new(Phase::Connect, format!("{}: {error}", path.display()));
+    connected.map(Socket::Unix).map_err(failure)
 }
 
 /// The addresses of `endpoint`, asked for before each connection, so that a collector that moved

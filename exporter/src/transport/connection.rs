@@ -5,15 +5,11 @@ use std::io;
 use std::ops::Deref;
 
 use bytes::Bytes;
-#[cfg(unix)]
-use spanwire_runtime::net::UnixStream;
-use spanwire_runtime::net::{Stream, TcpStream, Tried};
+use spanwire_runtime::net::{Stream, TcpStream, Tried, UnixStream};
 
 /// A connected socket.
 pub(crate) enum Socket {
     Tcp(TcpStream),
-    #[cfg(unix)]
-    #[allow(dead_code, reason = "no endpoint is a Unix socket yet")]
     Unix(UnixStream),
 }
 
@@ -23,7 +19,6 @@ impl Deref for Socket {
     fn deref(&self) -> &Stream {
         match self {
             Self::Tcp(stream) => stream,
-            #[cfg(unix)]
             Self::Unix(stream) => stream,
         }
     }
@@ -33,7 +28,6 @@ impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(stream) => stream.fmt(f),
-            #[cfg(unix)]
             Self::Unix(stream) => stream.fmt(f),
         }
     }

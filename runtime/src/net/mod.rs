@@ -20,7 +20,7 @@ mod resolve;
 mod stream;
 mod tcp;
 mod udp;
-#[cfg(unix)]
+#[cfg_attr(not(unix), path = "no_unix.rs")]
 mod unix;
 
 pub use self::exchange::{Exchanged, Sent, Tried};
@@ -28,8 +28,9 @@ pub use self::resolve::resolve;
 pub use self::stream::Stream;
 pub use self::tcp::{Keepalive, TcpListener, TcpStream};
 pub use self::udp::{Received, UdpSocket};
+pub use self::unix::UnixStream;
 #[cfg(unix)]
-pub use self::unix::{UnixAddr, UnixListener, UnixStream};
+pub use self::unix::{UnixAddr, UnixListener};
 
 #[cfg(test)]
 mod tests;

@@ -35,6 +35,15 @@ use crate::time::sleep;
 pub struct UnixStream(Stream);
 
 impl UnixStream {
+    /// Whether there can be a socket at `path`; whether there is one is for
+    /// [`connect`](Self::connect) to find out.
+    ///
+    /// # Errors
+    /// The path is longer than some hundred bytes, or this system has no Unix sockets.
+    pub fn check(path: impl AsRef<Path>) -> io::Result<()> {
+        SockAddr::unix(path).map(drop)
+    }
+
     /// Connects to the listener at `path`. On Linux a path that begins with a NUL byte is an
     /// abstract name. While the listener's queue is full, this waits.
     ///

@@ -23,7 +23,7 @@ fn without_code_and_variables_the_defaults_are_those_of_the_specification() {
     for (signal, line) in Signal::ALL.into_iter().zip(&settings.lines) {
         let url = format!("http://localhost:4318/{}", signal.path());
         let (endpoint, headers) = collector(line);
-        assert_eq!(*endpoint, Endpoint::parse(&url, Scope::Signal, "").unwrap());
+        assert_eq!(*endpoint, Endpoint::parse(&url, Scope::Signal(signal), "").unwrap());
         let Target::Collector(collector) = &line.target else { panic!("no output was chosen") };
         let choices = (collector.protocol, collector.coding.compression);
         assert_eq!(choices, (Protocol::HttpProtobuf, None));

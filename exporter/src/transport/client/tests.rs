@@ -1,7 +1,10 @@
 //! The client against scripted servers on plain sockets, over both drivers.
 
+mod headers;
+mod unix;
+
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream as Peer};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
@@ -40,14 +43,36 @@ fn with_client<F>(driver: driver::Choice, url: &str, script: F) -> Vec<Outcome>
 where
     F: AsyncFnOnce(&mut Client) -> Vec<Outcome> + Send + 'static,
 {
-    let endpoint = Endpoint::parse(url, Scope::Base(Signal::Traces), "test").unwrap();
+    let connector = connector(url);
+    let make = move || client(connector, Vec::new(), None);
+    with_client_of(driver, make, script)
+}
+
+/// As `with_client`, of any client.
+fn with_client_of<F>(
+    driver: driver::Choice,
+    make: impl FnOnce() -> Client + Send + 'static,
+    script: F,
+) -> Vec<Outcome>
+where
+    F: AsyncFnOnce(&mut Client) -> Vec<Outcome> + Send + 'static,
+{
     let runtime = Builder::new().io(driver).build().unwrap();
-    let task = runtime.spawn_pinned(move || async move {
-        let (protocol, connector) = (Protocol::HttpProtobuf, Connector { endpoint });
-        let mut client = Client::new(connector, protocol, Vec::new(), None, BODY_BYTES_MAX);
-        script(&mut client).await
-    });
+    let task = runtime.spawn_pinned(move || async move { script(&mut make()).await });
     runtime.block_on(task).unwrap()
+}
+
+fn client(
+    connector: Connector,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    source: Option<ChangingHeaders>,
+) -> Client {
+    Client::new(connector, Protocol::HttpProtobuf, headers, source, BODY_BYTES_MAX)
+}
+
+fn connector(url: &str) -> Connector {
+    let endpoint = Endpoint::parse(url, Scope::Base(Signal::Traces), "test").unwrap();
+    Connector { endpoint }
 }
 
 fn drivers() -> [driver::Choice; 2] {
@@ -55,12 +80,12 @@ fn drivers() -> [driver::Choice; 2] {
 }
 
 /// Reads one request: its head and its body.
-fn read_request(peer: &mut Peer) -> (String, Vec<u8>) {
+fn read_request(peer: &mut impl Read) -> (String, Vec<u8>) {
     try_read_request(peer).unwrap()
 }
 
 /// As `read_request`, from a client that may give up.
-fn try_read_request(peer: &mut Peer) -> io::Result<(String, Vec<u8>)> {
+fn try_read_request(peer: &mut impl Read) -> io::Result<(String, Vec<u8>)> {
     let head = read_head(peer)?;
     let length = head.split("content-length: ").nth(1).unwrap();
     let mut body = vec![0; length.trim().parse().unwrap()];
@@ -68,7 +93,7 @@ fn try_read_request(peer: &mut Peer) -> io::Result<(String, Vec<u8>)> {
     Ok((head, body))
 }
 
-fn read_head(peer: &mut Peer) -> io::Result<String> {
+fn read_head(peer: &mut impl Read) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
