@@ -181,8 +181,8 @@ fn instead_of(what: &str) -> &'static str {
         "protocol" => "use http/protobuf",
         "compression" => "use gzip or none, or build with the feature zstd",
         "tls" => {
-            "build it with its feature `tls`, or use an http:// endpoint, such as a local \
-             collector that adds TLS"
+            "use an http:// endpoint, such as a local collector that adds TLS, or build with the \
+             feature `tls`"
         }
         "scheme" => "use http://, https:// or unix: for the endpoint",
         _ => "remove it",
