@@ -9,22 +9,25 @@ use spanwire_runtime::driver::Choice;
 use spanwire_runtime::pipe::WhenFull;
 
 use crate::batch;
-use crate::diagnostics::{Diagnostic, Handler};
+use crate::diagnostics::{Diagnostic, Handler, Level};
 use crate::encode::limits;
 use crate::error::BuildError;
 use crate::exporter::Exporter;
-use crate::model::{Compression, GivenMetricPreferences, Protocol, Signal};
+use crate::model::{Compression, GivenMetricPreferences, Protocol, Signal, SignalExporter};
 use crate::pipeline::assemble;
 use crate::retry;
 use crate::transport::endpoint::redacted;
 use crate::transport::header_source::ChangingHeaders;
 
 mod attributes;
+mod checks;
+mod collector;
 mod compression;
 mod headers;
 mod metrics;
 mod output;
 mod settings;
+mod signals;
 
 use self::output::Output;
 
@@ -36,12 +39,10 @@ use self::output::Output;
 /// names. What is set here holds for all signals. An empty variable counts as unset. A number or
 /// word that means nothing is ignored with a diagnostic, and the next in that order applies.
 ///
-/// Of the variables of the SDK's batch span processor, `OTEL_BSP_SCHEDULE_DELAY` and
-/// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` apply, and their namesakes `OTEL_BLRP_*` to logs.
-/// The others have no effect here, and a diagnostic says so: in place of
-/// `OTEL_BSP_MAX_QUEUE_SIZE`, [`buffer_bytes`](Self::buffer_bytes) bounds the memory; in place of
-/// `OTEL_BSP_EXPORT_TIMEOUT`, [`timeout`](Self::timeout) bounds an attempt and
-/// [`retry_budget`](Self::retry_budget) the attempts together.
+/// [`explain`](Self::explain) tells of each variable what became of it. Those of the SDK's batch
+/// processors apply when set: `OTEL_BSP_MAX_QUEUE_SIZE` as a [buffer](Self::buffer_bytes) for so
+/// many records of 1 KiB, `OTEL_BSP_EXPORT_TIMEOUT` as [`export_timeout`](Self::export_timeout).
+/// `OTEL_SDK_DISABLED=true`, or `none` as a signal's exporter, has what comes in ignored.
 ///
 /// # Examples
 ///
@@ -61,25 +62,33 @@ pub struct Builder {
     endpoint: Option<String>,
     /// In the order of [`Signal::ALL`].
     signal_endpoints: [Option<String>; Signal::ALL.len()],
+    insecure: Option<bool>,
     /// In place of a collector.
     output: Option<Output>,
     headers: Vec<(String, String)>,
     header_source: Option<ChangingHeaders>,
     timeout: Option<Duration>,
+    export_timeout: Option<Duration>,
     protocol: Option<Protocol>,
     compression: Option<Compression>,
     compressing: compression::Given,
+    /// Its budget is the default one.
     retry: retry::Policy,
+    retry_budget: Option<Duration>,
     batch: batch::Limits,
     response_bytes_max: usize,
     age_max: Option<Duration>,
-    buffer_bytes: usize,
+    buffer_bytes: Option<usize>,
     when_full: WhenFull,
-    lanes: usize,
+    lanes: Option<usize>,
     io: Option<Choice>,
     thread_name: String,
     workers: usize,
     on_diagnostic: Option<Handler>,
+    level: Option<Level>,
+    is_disabled: Option<bool>,
+    /// Who gets each signal, in the order of [`Signal::ALL`].
+    exporters: [Option<SignalExporter>; Signal::ALL.len()],
     limits: limits::Given,
     metrics: GivenMetricPreferences,
     lookup: Lookup,
@@ -93,24 +102,30 @@ impl Builder {
         Self {
             endpoint: None,
             signal_endpoints: Default::default(),
+            insecure: None,
             output: None,
             headers: Vec::new(),
             header_source: None,
             timeout: None,
+            export_timeout: None,
             protocol: None,
             compression: None,
             compressing: compression::Given::default(),
             retry: retry::Policy::default(),
+            retry_budget: None,
             batch: batch::Limits::default(),
             response_bytes_max: RESPONSE_BYTES_MAX,
             age_max: None,
-            buffer_bytes: BUFFER_BYTES,
+            buffer_bytes: None,
             when_full: WhenFull::default(),
-            lanes: LANES,
+            lanes: None,
             io: None,
             thread_name: THREAD_NAME.to_owned(),
             workers: WORKERS,
             on_diagnostic: None,
+            level: None,
+            is_disabled: None,
+            exporters: Default::default(),
             limits: limits::Given::default(),
             metrics: GivenMetricPreferences::default(),
             lookup: Box::new(|name| std::env::var_os(name)),
@@ -160,8 +175,9 @@ impl Builder {
 
     /// How long a request is retried, from its first attempt. Default 5 minutes; zero never
     /// retries. Its bytes stay in the buffer meanwhile, so a full buffer drops new records first.
+    /// It beats [`export_timeout`](Self::export_timeout).
     pub fn retry_budget(mut self, budget: Duration) -> Self {
-        self.retry.budget = budget;
+        self.retry_budget = Some(budget);
         self
     }
 
@@ -214,10 +230,11 @@ impl Builder {
 
     /// Memory for the records of one signal that wait or are being sent. Default 16 MiB, at least
     /// 1 MiB; rounded to chunks of 64 KiB. It is touched as needed only, and a signal that is not
-    /// used takes none. Records that are longer than a chunk have half as much again, and none can
+    /// used takes none. Unset, `OTEL_BSP_MAX_QUEUE_SIZE` (traces) and `OTEL_BLRP_MAX_QUEUE_SIZE`
+    /// (logs) make room for so many records of 1 KiB. Records that are longer than a chunk have half as much again, and none can
     /// be longer than that. When it is full, [`when_full`](Self::when_full) decides.
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
-        self.buffer_bytes = bytes;
+        self.buffer_bytes = Some(bytes);
         self
     }
 
@@ -245,9 +262,9 @@ impl Builder {
     }
 
     /// Requests of one signal in flight at once, each over a connection of its own that is opened
-    /// when needed. Default 4; 1 to 64.
+    /// when needed. Default `OTEL_BSP_MAX_CONCURRENT_EXPORTS` for traces if set, else 4; 1 to 64.
     pub fn in_flight(mut self, requests: usize) -> Self {
-        self.lanes = requests;
+        self.lanes = Some(requests);
         self
     }
 
@@ -323,6 +340,7 @@ impl fmt::Debug for Builder {
             .field("compression", &self.compression)
             .field("compressing", &self.compressing)
             .field("retry", &self.retry)
+            .field("retry_budget", &self.retry_budget)
             .field("batch", &self.batch)
             .field("buffer_bytes", &self.buffer_bytes)
             .field("when_full", &self.when_full)
@@ -334,9 +352,5 @@ impl fmt::Debug for Builder {
 const THREAD_NAME: &str = "spanwire";
 /// A host gives an exporter one thread, unless it says otherwise.
 const WORKERS: usize = 1;
-/// Half a minute of 1000 spans a second.
-const BUFFER_BYTES: usize = 16 << 20;
 /// The specification's recommendation (H6).
 const RESPONSE_BYTES_MAX: usize = 4 << 20;
-/// Enough to hide a round trip, few enough to spare the peer.
-const LANES: usize = 4;

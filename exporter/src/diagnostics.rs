@@ -81,6 +81,58 @@ pub enum Kind {
     Died,
 }
 
+impl Kind {
+    /// How bad it is.
+    #[must_use]
+    pub fn level(self) -> Level {
+        match self {
+            Self::BufferFull
+            | Self::Oversize
+            | Self::Refused
+            | Self::EncodingRefused
+            | Self::RetriesExhausted
+            | Self::TooManyScopes
+            | Self::Died => Level::Error,
+            Self::Driver | Self::BufferRecovered | Self::ExportRecovered => Level::Info,
+            _ => Level::Warn,
+        }
+    }
+}
+
+/// How bad it is what a diagnostic tells of; and which ones are delivered: those of a level and
+/// of the worse ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Level {
+    /// Delivers nothing: `none`.
+    Off,
+    /// Records are lost, or will be: `error`.
+    Error,
+    /// Something may become a loss, or is not as it was asked for: `warn`.
+    Warn,
+    /// Good to know: `info`.
+    #[default]
+    Info,
+}
+
+impl Level {
+    /// The level that `word` names, in any case; there is nothing below `info`.
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        let all = [
+            ("none", Self::Off),
+            ("off", Self::Off),
+            ("fatal", Self::Error),
+            ("error", Self::Error),
+            ("warn", Self::Warn),
+            ("warning", Self::Warn),
+            ("info", Self::Info),
+            ("debug", Self::Info),
+            ("trace", Self::Info),
+        ];
+        all.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, it)| it)
+    }
+}
+
 /// What a diagnostic is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct About {
@@ -108,12 +160,18 @@ pub(crate) type Handler = Arc<dyn Fn(&Diagnostic) + Send + Sync>;
 pub(crate) struct Diagnostics {
     handler: Handler,
     limiter: Arc<Mutex<Limiter>>,
+    level: Level,
 }
 
 impl Diagnostics {
     /// Delivers to `handler`.
     pub(crate) fn new(handler: Handler) -> Self {
-        Self { handler, limiter: Arc::default() }
+        Self { handler, limiter: Arc::default(), level: Level::default() }
+    }
+
+    /// Delivers those of `level` and of the worse ones only.
+    pub(crate) fn from(self, level: Level) -> Self {
+        Self { level, ..self }
     }
 
     /// Delivers `message` unless one of its kind was delivered within [`INTERVAL`] before `now`;
@@ -122,6 +180,9 @@ impl Diagnostics {
     /// A handler that panics loses this diagnostic, no more.
     pub(crate) fn report(&self, about: impl Into<About>, message: &str, now: Instant) -> bool {
         let about = about.into();
+        if about.kind.level() > self.level {
+            return false;
+        }
         let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
         let admitted = limiter.admit(about, now);
         drop(limiter);

@@ -52,6 +52,20 @@ pub enum BuildError {
     Runtime(spanwire_runtime::BuildError),
 }
 
+impl BuildError {
+    /// The builder method or environment variable that is wrong; none if it is the machine.
+    #[must_use]
+    pub fn source_name(&self) -> Option<&'static str> {
+        match self {
+            Self::InvalidEndpoint { source_name, .. }
+            | Self::InvalidHeader { source_name, .. }
+            | Self::Unsupported { source_name, .. }
+            | Self::InvalidValue { source_name, .. } => Some(source_name),
+            Self::Runtime(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -67,11 +67,13 @@ pub use spanwire_runtime::driver::Choice as Io;
 pub use spanwire_runtime::pipe::WhenFull;
 
 pub use self::builder::Builder;
-pub use self::diagnostics::{Diagnostic, Kind as DiagnosticKind};
+pub use self::diagnostics::{Diagnostic, Kind as DiagnosticKind, Level as DiagnosticLevel};
 pub use self::encode::limits::Duplicates;
 pub use self::error::{BuildError, FlushError, ShutdownError};
 pub use self::exporter::{DROP_LIMIT, Exporter};
-pub use self::model::{Compression, HistogramAggregation, Protocol, Signal, TemporalityPreference};
+pub use self::model::{
+    Compression, HistogramAggregation, Protocol, Signal, SignalExporter, TemporalityPreference,
+};
 pub use self::stats::{
     ByCause, Dropped, Durations, ExporterStats, ProcessorStats, Server, SignalStats, Stats,
 };

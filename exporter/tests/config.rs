@@ -3,9 +3,19 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use spanwire::{BuildError, Builder, Compression, Exporter, Io, Protocol};
+use opentelemetry::logs::{Logger, LoggerProvider};
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use spanwire::otel_0_33::{LogProcessor, MetricExporter};
+use spanwire::{
+    BuildError, Builder, Compression, DiagnosticLevel, Exporter, FlushError, Io, Protocol, Signal,
+    SignalExporter,
+};
 
 use support::otel::{DRIVERS, LONG, assert_balanced, builder, end_spans, provider};
 use support::{Collector, Reply};
@@ -234,7 +244,7 @@ fn a_header_that_cannot_be_sent_is_refused_without_what_may_be_a_secret() {
 fn variables_without_effect_are_named() {
     let collector = Collector::start();
     let (builder, diagnostics) = builder(&collector.endpoint());
-    let variables = ["OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_EXPORT_TIMEOUT"];
+    let variables = ["OTEL_CONFIG_FILE", "OTEL_ENTITIES"];
     let set = move |name: &str| variables.contains(&name).then(|| "1".to_owned());
     drop(builder.env_from(set).build().unwrap());
     let told = diagnostics.of_kind("Configuration").join("\n");
@@ -269,4 +279,120 @@ fn a_refusal_whose_body_is_above_the_limit_is_final_even_if_its_status_is_retrya
     let stats = exporter.stats();
     assert_balanced(&stats, 3);
     assert_eq!((stats.dropped.refused, stats.requests), (3, 1));
+}
+
+/// A span, a log record and a collection of metrics, by way of one exporter.
+fn deliver_all(exporter: &Exporter) {
+    let spans = provider(exporter, "service");
+    end_spans(&spans, 1);
+    let logs = SdkLoggerProvider::builder().with_log_processor(LogProcessor::new(exporter)).build();
+    let logger = logs.logger("scope");
+    logger.emit(logger.create_log_record());
+    let metrics =
+        SdkMeterProvider::builder().with_periodic_exporter(MetricExporter::new(exporter)).build();
+    metrics.meter("scope").u64_counter("counter").build().add(1, &[]);
+    for result in [metrics.shutdown(), logs.shutdown(), spans.shutdown()] {
+        result.unwrap();
+    }
+    exporter.shutdown(LONG).unwrap();
+}
+
+/// How many records of each signal arrived.
+fn arrived(collector: &Collector) -> [usize; 3] {
+    [collector.spans().len(), collector.logs().len(), collector.points()]
+}
+
+#[test]
+fn a_signal_whose_exporter_is_none_is_neither_exported_nor_counted_nor_an_error() {
+    for (variable, expected) in [
+        ("OTEL_TRACES_EXPORTER", [0, 1, 1]),
+        ("OTEL_LOGS_EXPORTER", [1, 0, 1]),
+        ("OTEL_METRICS_EXPORTER", [1, 1, 0]),
+        ("OTEL_UNKNOWN_EXPORTER", [1, 1, 1]),
+    ] {
+        let collector = Collector::start();
+        let builder = with_env(&[(variable, "none")]).endpoint(collector.endpoint());
+        let exporter = builder.on_diagnostic(|_| {}).build().unwrap();
+        deliver_all(&exporter);
+        assert_eq!(arrived(&collector), expected, "{variable}");
+        let stats = exporter.stats();
+        let counted = [&stats.traces, &stats.logs, &stats.metrics].map(|it| it.emitted as usize);
+        assert_eq!(counted, expected, "{variable}: {stats:?}");
+        assert_eq!(stats.dropped.total(), 0);
+    }
+}
+
+#[test]
+fn a_disabled_sdk_exports_nothing_unless_the_code_says_otherwise() {
+    let disabled = || with_env(&[("OTEL_SDK_DISABLED", "true")]);
+    for (builder, expected) in [
+        (disabled(), [0; 3]),
+        (with_env(&[]).disabled(true), [0; 3]),
+        (disabled().disabled(false), [1; 3]),
+    ] {
+        let collector = Collector::start();
+        let exporter = builder.endpoint(collector.endpoint()).build().unwrap();
+        deliver_all(&exporter);
+        assert_eq!(arrived(&collector), expected);
+        assert_eq!(exporter.stats().emitted as usize, expected.iter().sum::<usize>());
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_signal_that_nobody_exports_is_a_warning_and_no_error() {
+    for (name, value) in [
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc-of-the-future"),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "ftp://h"),
+        ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "a b=secret"),
+    ] {
+        let told = Arc::new(Mutex::new(String::new()));
+        let tell = Arc::clone(&told);
+        let builder = with_env(&[(name, value), ("OTEL_METRICS_EXPORTER", "none")]);
+        let builder = builder.on_diagnostic(move |told| {
+            tell.lock().unwrap().push_str(&told.message);
+        });
+        drop(builder.build().unwrap());
+        let told = told.lock().unwrap();
+        assert!(told.starts_with(&format!("{name} is ignored: ")), "{told}");
+        assert!(!told.contains("secret"), "{told}");
+    }
+}
+
+#[test]
+fn the_export_timeout_of_a_processor_bounds_the_retries_of_its_signal() {
+    let collector = Collector::scripted(|_| Reply::Refuse(503, "", Vec::new()));
+    let builder = with_env(&[("OTEL_BSP_EXPORT_TIMEOUT", "20")]).endpoint(collector.endpoint());
+    let ms = Duration::from_millis;
+    let exporter = builder.on_diagnostic(|_| {}).retry_backoff(ms(1), ms(1)).build().unwrap();
+    end_spans(&provider(&exporter, "service"), 1);
+    // Unless they were bounded, they would go on for five minutes.
+    assert!(matches!(exporter.flush(LONG), Err(FlushError::Lost { dropped: 1, .. })));
+    assert_eq!(exporter.stats().dropped.retries_exhausted, 1);
+}
+
+#[test]
+fn diagnostics_below_the_level_are_not_delivered() {
+    for (level, count) in [("error", 0), ("none", 0), ("warn", 1), ("info", 1), ("", 1)] {
+        let told = Arc::new(AtomicUsize::new(0));
+        let tell = Arc::clone(&told);
+        let builder = with_env(&[("OTEL_LOG_LEVEL", level), ("OTEL_CONFIG_FILE", "x")]);
+        let builder = builder.io(Io::Epoll).on_diagnostic(move |_| {
+            tell.fetch_add(1, Ordering::Relaxed);
+        });
+        drop(builder.build().unwrap());
+        assert_eq!(told.load(Ordering::Relaxed), count, "{level}");
+    }
+}
+
+#[test]
+fn the_code_beats_the_variables_of_who_exports_and_what_is_told() {
+    let collector = Collector::start();
+    let builder = with_env(&[("OTEL_TRACES_EXPORTER", "none"), ("OTEL_LOG_LEVEL", "loud")]);
+    let builder = builder
+        .endpoint(collector.endpoint())
+        .signal_exporter(Signal::Traces, SignalExporter::Otlp)
+        .diagnostic_level(DiagnosticLevel::Error)
+        .on_diagnostic(|diagnostic| panic!("{diagnostic}"));
+    deliver_one(builder);
+    assert_eq!(collector.spans().len(), 1);
 }

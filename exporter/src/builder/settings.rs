@@ -2,58 +2,69 @@
 
 use std::any::Any;
 use std::ffi::OsString;
-use std::fmt;
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use http::{HeaderName, HeaderValue};
 use spanwire_runtime::driver::Choice;
 use spanwire_runtime::pipe;
 
 use super::Builder;
+use super::checks::BUFFER_BYTES_BOUNDS;
 use super::output::Output;
 use crate::batch;
 use crate::diagnostics::{Diagnostics, Kind};
-use crate::env::{self, Given, GivenEndpoint, GivenHeader};
+use crate::env::{self, OfSignal, Reading, So, Warning};
 use crate::error::BuildError;
-use crate::model::{Compression, Protocol, Signal};
+use crate::model::{Signal, SignalExporter};
 use crate::pipeline::assemble::{LineSettings, Settings};
-use crate::pipeline::carrier::{Collector, Target};
-use crate::transport::endpoint::{Endpoint, Scope};
-use crate::transport::http1::RequestHead;
+use crate::pipeline::carrier::Target;
+use crate::retry;
 
 impl Builder {
+    /// Everything that an exporter needs, with what is odd about it told.
     pub(super) fn settings(self) -> Result<Settings, BuildError> {
-        self.check_bounds()?;
-        self.check_backoff()?;
-        let output = self.output.as_ref().map(Output::open).transpose()?;
-        let (given, warnings) = match output {
-            None => env::read(&self.lookup)?,
-            Some(_) => env::read(&|name| self.variable_for_output(name))?,
-        };
-        let io = self.choose_io(given.io)?;
-        let [traces, logs, metrics] = given.signals;
-        let lines = [
-            self.line(Signal::Traces, traces, output.as_ref())?,
-            self.line(Signal::Logs, logs, output.as_ref())?,
-            self.line(Signal::Metrics, metrics, output.as_ref())?,
-        ];
-        let is_output = output.is_some();
-        let diagnostics = self.on_diagnostic.map_or_else(Diagnostics::default, Diagnostics::new);
+        let Reading { settings, mut warnings, .. } = self.read_env();
+        let settings = self.resolve(settings, &mut warnings)?;
         if !warnings.is_empty() {
             let all: Vec<_> = warnings.iter().map(ToString::to_string).collect();
-            diagnostics.report(Kind::Configuration, &all.join("; "), Instant::now());
+            settings.diagnostics.report(Kind::Configuration, &all.join("; "), Instant::now());
         }
+        Ok(settings)
+    }
+
+    /// What the environment says, but for collectors if there is a file in their place.
+    pub(super) fn read_env(&self) -> Reading {
+        match self.output {
+            None => env::read(&self.lookup),
+            Some(_) => env::read(&|name| self.variable_for_output(name)),
+        }
+    }
+
+    /// Joins what the code says with what the environment says. What is wrong with a signal that
+    /// nobody exports is a warning.
+    pub(super) fn resolve(
+        self,
+        given: env::Settings,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Settings, BuildError> {
+        self.check_bounds()?;
+        self.check_backoff()?;
+        let io = self.choose_io(given.io)?;
+        let is_disabled = self.is_disabled.or(given.is_disabled).unwrap_or(false);
+        let mut targets = Targets { output: None, is_disabled, exporters: given.exporters };
+        let [traces, logs, metrics] = given.signals;
+        let lines = [
+            self.line(Signal::Traces, traces, &mut targets, warnings)?,
+            self.line(Signal::Logs, logs, &mut targets, warnings)?,
+            self.line(Signal::Metrics, metrics, &mut targets, warnings)?,
+        ];
+        let diagnostics = self.on_diagnostic.map_or_else(Diagnostics::default, Diagnostics::new);
         Ok(Settings {
             lines,
-            retry: self.retry,
-            // Lines of one file are written one after the other anyway.
-            lanes: if is_output { 1 } else { self.lanes },
             io,
             thread_name: self.thread_name,
             workers: self.workers,
             on_thread_start,
-            diagnostics,
+            diagnostics: diagnostics.from(self.level.or(given.level).unwrap_or_default()),
             limits: self.limits.or(&given.limits).resolve(),
             metrics: self.metrics.or(given.metrics),
         })
@@ -63,38 +74,81 @@ impl Builder {
     fn line(
         &self,
         signal: Signal,
-        given: env::OfSignal,
-        output: Option<&Target>,
+        given: Result<OfSignal, BuildError>,
+        targets: &mut Targets,
+        warnings: &mut Vec<Warning>,
     ) -> Result<LineSettings, BuildError> {
+        let exporter = self.choose_exporter(signal, targets);
+        let reached = given.and_then(|given| Ok((self.collector(signal, &given)?, given)));
+        if exporter == SignalExporter::Otlp && self.output.is_none() {
+            let (target, given) = reached?;
+            return Ok(self.line_to(target, signal, &given));
+        }
+        let given = match reached {
+            Ok((_, given)) => given,
+            Err(error) => {
+                warnings.extend(self.output.is_none().then(|| unused(signal, exporter, &error)));
+                OfSignal::default()
+            }
+        };
+        let target = match exporter {
+            SignalExporter::None => nowhere(signal)?,
+            _ => targets.output(self.output.as_ref())?,
+        };
+        let is_off = exporter == SignalExporter::None;
+        Ok(LineSettings { is_off, ..self.line_to(target, signal, &given) })
+    }
+
+    /// The same once it is known where to.
+    fn line_to(&self, target: Target, signal: Signal, given: &OfSignal) -> LineSettings {
+        let export_timeout = self.export_timeout.or(given.export_timeout);
+        // Zero is no limit; none given is another limit's business.
+        let export_limit = export_timeout.filter(|limit| !limit.is_zero());
         let timeout = self.timeout.or(given.timeout).unwrap_or(TIMEOUT);
+        let timeout = Some(timeout).filter(|limit| !limit.is_zero());
+        let buffer_bytes = self.buffer_bytes_of(given);
         let batch = batch::Limits {
             // More than a quarter of the buffer would keep too little for those who append.
-            target_bytes: self.batch.target_bytes.min(self.buffer_bytes / 4),
+            target_bytes: self.batch.target_bytes.min(buffer_bytes / 4),
             records_max: self.batch.records_max.or(given.batch_records_max),
             ..self.batch
         };
-        let (age_max, target) = (given.schedule_delay, output.cloned());
-        Ok(LineSettings {
-            target: target.map_or_else(|| self.collector(signal, given), Ok)?,
-            timeout: (!timeout.is_zero()).then_some(timeout),
-            submit_bytes_max: self.buffer_bytes,
-            pipe: self.pipe_config(signal, batch.target_bytes),
+        let budget =
+            self.retry_budget.or(export_timeout.map(|_| export_limit.unwrap_or(Duration::MAX)));
+        // Lines of one file are written one after the other anyway.
+        let lanes = self.lanes.or(given.in_flight).unwrap_or(LANES);
+        LineSettings {
+            lanes: if matches!(target, Target::Lines(_)) { 1 } else { lanes },
+            target,
+            is_off: false,
+            retry: retry::Policy { budget: budget.unwrap_or(self.retry.budget), ..self.retry },
+            timeout: timeout.into_iter().chain(export_limit).min(),
+            submit_timeout: if export_timeout.is_some() { export_limit } else { timeout },
+            submit_bytes_max: buffer_bytes,
+            pipe: self.pipe_config(signal, batch.target_bytes, buffer_bytes),
             batch,
-            age_max: self.age_max.or(age_max).unwrap_or(AGE_MAX),
-        })
+            age_max: self.age_max.or(given.schedule_delay).unwrap_or(AGE_MAX),
+        }
     }
 
-    /// The collector of a signal.
-    fn collector(&self, signal: Signal, given: env::OfSignal) -> Result<Target, BuildError> {
-        let (protocol, compression) = self.choices(&given)?;
-        Ok(Target::Collector(Box::new(Collector {
-            endpoint: self.choose_endpoint(signal, given.endpoint)?,
-            headers: self.merge_headers(given.headers)?,
-            header_source: self.header_source.clone(),
-            protocol,
-            coding: self.coding(compression)?,
-            response_bytes_max: self.response_bytes_max,
-        })))
+    /// The buffer of a signal: as large as so many records, where the environment counts them.
+    fn buffer_bytes_of(&self, given: &OfSignal) -> usize {
+        let (least, most) = BUFFER_BYTES_BOUNDS.into_inner();
+        let sized = given.queue_records_max.map(|records| {
+            let bytes = records.saturating_mul(RECORD_BYTES).clamp(least, most);
+            usize::try_from(bytes).unwrap_or(usize::MAX)
+        });
+        self.buffer_bytes.or(sized).unwrap_or(BUFFER_BYTES)
+    }
+
+    /// Who gets a signal.
+    fn choose_exporter(&self, signal: Signal, targets: &Targets) -> SignalExporter {
+        if targets.is_disabled {
+            return SignalExporter::None;
+        }
+        // A file that the code names is the code's word on who gets what it does not name.
+        let given = targets.exporters[signal.index()].filter(|_| self.output.is_none());
+        self.exporters[signal.index()].or(given).unwrap_or_default()
     }
 
     /// A variable, unless it is about collectors: there is none.
@@ -106,69 +160,21 @@ impl Builder {
     }
 
     /// A pool of the configured size whose worker is woken for two batches, or for a quarter of it.
-    fn pipe_config(&self, signal: Signal, batch_bytes: usize) -> pipe::Config {
+    fn pipe_config(&self, signal: Signal, batch_bytes: usize, buffer_bytes: usize) -> pipe::Config {
         let mut config = pipe::Config::default();
         if signal == Signal::Metrics {
             // They are submitted in whole groups and not appended one by one.
             (config.chunks, config.chunk_bytes) = (0, 0);
             return config;
         }
-        config.chunks = self.buffer_bytes.div_ceil(config.chunk_bytes);
+        config.chunks = buffer_bytes.div_ceil(config.chunk_bytes);
         // Two batches: a wake costs the thread that rings microseconds, so of spans of the usual
         // size less than one in a thousand is to pay for it.
-        config.wake_bytes = batch_bytes.saturating_mul(2).min(self.buffer_bytes / 4);
+        config.wake_bytes = batch_bytes.saturating_mul(2).min(buffer_bytes / 4);
         config.record_bytes_max = self.batch.request_bytes_max;
-        config.large_bytes = self.buffer_bytes / 2;
+        config.large_bytes = buffer_bytes / 2;
         config.when_full = self.when_full;
         config
-    }
-
-    /// Refuses what would not work, rather than to do something else.
-    fn check_bounds(&self) -> Result<(), BuildError> {
-        let records_max = self.batch.records_max.unwrap_or(1);
-        let bounds = [
-            ("Builder::batch_bytes", self.batch.target_bytes as u64, 1..=u64::MAX),
-            ("Builder::batch_records", records_max, 1..=u64::MAX),
-            ("Builder::request_bytes_max", self.batch.request_bytes_max as u64, REQUEST_BYTES),
-            ("Builder::response_bytes_max", self.response_bytes_max as u64, RESPONSE_BYTES),
-            ("Builder::buffer_bytes", self.buffer_bytes as u64, BUFFER_BYTES_BOUNDS),
-            ("Builder::in_flight", self.lanes as u64, LANES_BOUNDS),
-            ("Builder::workers", self.workers as u64, WORKERS_BOUNDS),
-        ];
-        match bounds.into_iter().find(|(_, value, bounds)| !bounds.contains(value)) {
-            None => Ok(()),
-            Some((source_name, value, bounds)) => Err(BuildError::InvalidValue {
-                value: value.to_string(),
-                source_name,
-                why: format!("it must be from {} to {}", bounds.start(), bounds.end()),
-            }),
-        }
-    }
-
-    fn check_backoff(&self) -> Result<(), BuildError> {
-        let (first, longest) = (self.retry.initial, self.retry.step_max);
-        let refused = |value: Duration, why: String| {
-            let (value, source_name) = (format!("{value:?}"), "Builder::retry_backoff");
-            Err(BuildError::InvalidValue { value, source_name, why })
-        };
-        if first < BACKOFF_MIN {
-            return refused(first, format!("the first pause must be at least {BACKOFF_MIN:?}"));
-        }
-        if longest < first {
-            return refused(
-                longest,
-                format!("the longest pause must be at least {first:?}, the first"),
-            );
-        }
-        Ok(())
-    }
-
-    /// What is chosen from whichever source wins. Refuses what OTLP knows and this build cannot do.
-    fn choices(&self, given: &env::OfSignal) -> Result<(Protocol, Compression), BuildError> {
-        let protocol = winner(self.protocol, "Builder::protocol", given.protocol);
-        let protocol = check_choice("protocol", protocol, Protocol::is_supported)?;
-        let compression = winner(self.compression, "Builder::compression", given.compression);
-        Ok((protocol, check_choice("compression", compression, Compression::is_supported)?))
     }
 
     fn choose_io(&self, given: Option<String>) -> Result<Choice, BuildError> {
@@ -182,76 +188,41 @@ impl Builder {
             why: "it must be auto, uring or epoll".to_owned(),
         })
     }
+}
 
-    fn choose_endpoint(
-        &self,
-        signal: Signal,
-        given: Option<GivenEndpoint>,
-    ) -> Result<Endpoint, BuildError> {
-        let base = Scope::Base(signal);
-        if let Some(url) = &self.signal_endpoints[signal.index()] {
-            return Endpoint::parse(url, Scope::Signal(signal), ENDPOINT_METHODS[signal.index()]);
-        }
-        if let Some(url) = &self.endpoint {
-            return Endpoint::parse(url, base, "Builder::endpoint");
-        }
-        match given {
-            Some(GivenEndpoint { value, is_base: true, source_name }) => {
-                Endpoint::parse(&value, base, source_name)
-            }
-            Some(GivenEndpoint { value, is_base: false, source_name }) => {
-                Endpoint::parse(&value, Scope::Signal(signal), source_name)
-            }
-            None => Endpoint::parse(ENDPOINT, base, "the default"),
-        }
-    }
+/// Who gets the signals, as far as it is known.
+struct Targets {
+    is_disabled: bool,
+    /// What the environment says.
+    exporters: [Option<SignalExporter>; Signal::ALL.len()],
+    /// The file or standard output, once it is needed; all signals share it.
+    output: Option<Target>,
+}
 
-    /// Headers of the environment, with those of the code in place of their namesakes.
-    fn merge_headers(
-        &self,
-        given: Vec<GivenHeader>,
-    ) -> Result<Vec<(HeaderName, HeaderValue)>, BuildError> {
-        let mut headers = given;
-        for (index, (name, value)) in self.headers.iter().enumerate() {
-            let header = env::parse_header(name, value.as_bytes(), index, "Builder::header")?;
-            env::merge_headers(&mut headers, vec![header]);
-        }
-        for header in &headers {
-            check_header(header)?;
-        }
-        Ok(headers.into_iter().map(|header| (header.name, header.value)).collect())
+impl Targets {
+    /// What the code named in place of a collector, else the standard output.
+    fn output(&mut self, named: Option<&Output>) -> Result<Target, BuildError> {
+        let target = match self.output.take() {
+            Some(target) => target,
+            None => named.unwrap_or(&Output::Stdout).open()?,
+        };
+        Ok(self.output.insert(target).clone())
     }
 }
 
-/// What the code chose, else what the environment did.
-fn winner<T>(
-    code: Option<T>,
-    source_name: &'static str,
-    given: Option<Given<T>>,
-) -> Option<Given<T>> {
-    code.map(|value| Given { value, source_name }).or(given)
+/// A collector that is never asked: no record of its signal comes in.
+fn nowhere(signal: Signal) -> Result<Target, BuildError> {
+    Builder::new().env_from(|_| None).collector(signal, &OfSignal::default())
 }
 
-fn check_choice<T: fmt::Display + Copy + Default>(
-    what: &'static str,
-    chosen: Option<Given<T>>,
-    is_supported: fn(T) -> bool,
-) -> Result<T, BuildError> {
-    match chosen {
-        Some(Given { value, source_name }) if !is_supported(value) => {
-            Err(BuildError::Unsupported { what, value: value.to_string(), source_name })
-        }
-        Some(Given { value, .. }) => Ok(value),
-        None => Ok(T::default()),
+/// What would be an error if `signal` went to a collector.
+fn unused(signal: Signal, exporter: SignalExporter, error: &BuildError) -> Warning {
+    let why = format!("the exporter of {signal} is {exporter}, so this has no effect: {error}");
+    Warning {
+        source_name: error.source_name().unwrap_or("the configuration"),
+        so: So::Ignored,
+        why,
     }
-}
-
-fn check_header(header: &GivenHeader) -> Result<(), BuildError> {
-    RequestHead::check(&header.name).map_err(|error| BuildError::InvalidHeader {
-        name: header.name.to_string(),
-        source_name: header.source_name,
-        why: error.to_string(),
-    })
 }
 
 #[cfg(feature = "otel_0_33")]
@@ -264,26 +235,17 @@ fn on_thread_start() -> Box<dyn Any> {
     Box::new(())
 }
 
-/// What sets the endpoint of a signal, in the order of [`Signal::ALL`].
-const ENDPOINT_METHODS: [&str; Signal::ALL.len()] =
-    ["Builder::traces_endpoint", "Builder::logs_endpoint", "Builder::metrics_endpoint"];
-/// The specification's default (exporter.md, "Configuration options").
-const ENDPOINT: &str = "http://localhost:4318";
 /// The specification's default, per attempt.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The latency of a quiet service.
 const AGE_MAX: Duration = Duration::from_secs(1);
-/// What the runtime takes.
-const WORKERS_BOUNDS: RangeInclusive<u64> = 1..=64;
-/// Below a mebibyte a few threads' chunks would be all of it; the pool is one allocation.
-const BUFFER_BYTES_BOUNDS: RangeInclusive<u64> = 1 << 20..=1 << 36;
-/// Room for a resource, a scope and a span; and what a message may have at most.
-const REQUEST_BYTES: RangeInclusive<u64> = 1 << 10..=i32::MAX as u64;
-/// Room for a remark; and the most that a message may have.
-const RESPONSE_BYTES: RangeInclusive<u64> = 1 << 10..=i32::MAX as u64;
-/// Below this, a dead endpoint would be asked thousands of times a second (H11).
-const BACKOFF_MIN: Duration = Duration::from_millis(1);
-const LANES_BOUNDS: RangeInclusive<u64> = 1..=64;
+/// What a record is taken for where the buffer is to hold a number of them: a span of the usual
+/// size, and as much again.
+const RECORD_BYTES: u64 = 1 << 10;
+/// Half a minute of 1000 spans a second.
+const BUFFER_BYTES: usize = 16 << 20;
+/// Enough to hide a round trip, few enough to spare the peer.
+const LANES: usize = 4;
 
 #[cfg(test)]
 mod tests;

@@ -94,3 +94,40 @@ impl fmt::Display for Compression {
         f.write_str(self.word())
     }
 }
+
+/// Who gets the records of a signal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SignalExporter {
+    /// A collector, over OTLP: `otlp`.
+    #[default]
+    Otlp,
+    /// The standard output, as lines of OTLP/JSON: `console`, or `otlp/stdout`.
+    Stdout,
+    /// Nobody: `none`. What comes in is neither encoded nor counted.
+    None,
+}
+
+impl SignalExporter {
+    /// The exporter that `word` names, in any case.
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        let all = [
+            ("otlp", Self::Otlp),
+            ("console", Self::Stdout),
+            ("otlp/stdout", Self::Stdout),
+            ("none", Self::None),
+        ];
+        all.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, it)| it)
+    }
+}
+
+impl fmt::Display for SignalExporter {
+    /// As in `OTEL_TRACES_EXPORTER`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Otlp => "otlp",
+            Self::Stdout => "console",
+            Self::None => "none",
+        })
+    }
+}

@@ -6,7 +6,7 @@ mod outcome;
 mod payload;
 mod signal;
 
-pub use self::choice::{Compression, Protocol};
+pub use self::choice::{Compression, Protocol, SignalExporter};
 pub(crate) use self::metrics::{GivenMetricPreferences, MetricPreferences};
 pub use self::metrics::{HistogramAggregation, TemporalityPreference};
 pub(crate) use self::outcome::{Failure, Outcome, Phase, Status};

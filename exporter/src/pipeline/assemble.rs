@@ -29,9 +29,6 @@ use crate::retry;
 pub(crate) struct Settings {
     /// One a signal, in the order of [`Signal::ALL`].
     pub(crate) lines: [LineSettings; Signal::ALL.len()],
-    pub(crate) retry: retry::Policy,
-    /// Requests of a signal in flight at once, each on a connection of its own.
-    pub(crate) lanes: usize,
     pub(crate) io: Choice,
     pub(crate) thread_name: String,
     /// Threads of the runtime; delivery is on the first.
@@ -49,6 +46,11 @@ pub(crate) struct Settings {
 #[derive(Clone)]
 pub(crate) struct LineSettings {
     pub(crate) target: Target,
+    /// Nobody wants the signal: what comes in is ignored.
+    pub(crate) is_off: bool,
+    /// Requests in flight at once, each on a connection of its own.
+    pub(crate) lanes: usize,
+    pub(crate) retry: retry::Policy,
     /// Bounds one attempt; `None` is no limit.
     pub(crate) timeout: Option<Duration>,
     pub(crate) batch: batch::Limits,
@@ -57,13 +59,18 @@ pub(crate) struct LineSettings {
     pub(crate) pipe: pipe::Config,
     /// Bounds what is submitted past the pipe and under way.
     pub(crate) submit_bytes_max: usize,
+    /// Bounds the time of each of those; `None` is no limit.
+    pub(crate) submit_timeout: Option<Duration>,
 }
 
 impl LineSettings {
     fn line(&self, signal: Signal, pipe: Pipe) -> Line {
-        let limits = SubmitLimits { bytes_max: self.submit_bytes_max, timeout: self.timeout };
+        let limits =
+            SubmitLimits { bytes_max: self.submit_bytes_max, timeout: self.submit_timeout };
         let observer = Observer::new(signal, self.target.protocol(), self.target.server());
-        Line::new(pipe, limits, observer, Component::processor(signal))
+        let mut line = Line::new(pipe, limits, observer, Component::processor(signal));
+        line.is_off = self.is_off;
+        line
     }
 }
 
@@ -100,12 +107,12 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Runtime), BuildE
 /// Starts the delivery of one signal on the exporter's thread.
 fn start_line(runtime: &Runtime, settings: &Settings, alive: Alive, drainer: Drainer) {
     let line = settings.lines[alive.signal().index()].clone();
-    let (retry, lanes, workers) = (settings.retry, settings.lanes, settings.workers);
+    let workers = settings.workers;
     let make = move || {
-        let carriers = (0..lanes).map(|_| Carrier::new(&line.target));
+        let carriers = (0..line.lanes).map(|_| Carrier::new(&line.target));
         let codec = Codec::new(&line.target, alive.signal(), workers);
         let destination =
-            Destination::new(alive.shared(), alive.signal(), retry, line.timeout, codec);
+            Destination::new(alive.shared(), alive.signal(), line.retry, line.timeout, codec);
         let lanes = Lanes::new(destination, carriers);
         let batcher = Batcher::new(line.batch, batch::weigher(alive.signal()));
         let leaves_behind = line.pipe.when_full == WhenFull::DropOldest;

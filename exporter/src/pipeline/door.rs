@@ -30,6 +30,7 @@ pub(crate) struct Door {
     id: u64,
     /// `None` if there were too many resources already: its records are turned away.
     resource: Option<u32>,
+    /// From the start if nobody wants the signal.
     closed: AtomicBool,
     /// The losses that whoever flushes this door was told of.
     told: Told,
@@ -40,14 +41,15 @@ impl Door {
     pub(crate) fn open(shared: Arc<Shared>, signal: Signal) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let resource = resource(&shared, Frame::default());
-        let pipe = shared.line(signal).pipe.clone();
+        let line = shared.line(signal);
+        let (pipe, is_off) = (line.pipe.clone(), line.is_off);
         Self {
             shared,
             signal,
             pipe,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             resource,
-            closed: AtomicBool::new(false),
+            closed: AtomicBool::new(is_off),
             told: Told::default(),
         }
     }
@@ -90,7 +92,7 @@ impl Door {
     pub(crate) fn append(&self, tag: Option<Tag>, encode: impl FnMut(&mut Cursor<'_>)) {
         // Ordering: a record that ends while the door is being closed may go either way.
         if self.closed.load(Ordering::Relaxed) {
-            return self.line().ledger.count_closed_door();
+            return self.turn_away();
         }
         match tag {
             // The pipe has counted what it refuses, and a panic of the encoder, which is a bug of
@@ -100,6 +102,14 @@ impl Door {
                 drop(catch_unwind(AssertUnwindSafe(append)));
             }
             None => self.line().ledger.count_too_many_scopes(),
+        }
+    }
+
+    /// Counts a record that comes too late; one that nobody wants is not counted at all.
+    #[cold]
+    fn turn_away(&self) {
+        if !self.line().is_off {
+            self.line().ledger.count_closed_door();
         }
     }
 
@@ -123,6 +133,9 @@ impl Door {
             return answered(Settlement::dropped(records, why));
         }
         // Ordering: as in `append`.
+        if self.line().is_off {
+            return answered(Settlement::default());
+        }
         if self.closed.load(Ordering::Relaxed) {
             self.line().count_closed_submission(records);
             return answered(Settlement::dropped(records, "the exporter's door is closed"));
@@ -169,7 +182,7 @@ impl Door {
 
     /// Turns away, and counts, all that comes from now on. False if it was closed already.
     pub(crate) fn close(&self) -> bool {
-        !self.closed.swap(true, Ordering::Relaxed)
+        !self.closed.swap(true, Ordering::Relaxed) || self.line().is_off
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -23,6 +23,8 @@ pub(crate) struct Line {
     pub(crate) ledger: Ledger,
     pub(crate) commands: Commands,
     pub(crate) limits: SubmitLimits,
+    /// Nobody wants the signal: its doors ignore what comes.
+    pub(crate) is_off: bool,
     /// Keeps the figures of the main destination.
     pub(crate) observer: Arc<Observer>,
     /// The name of the pipe in its figures; none of metrics, which do not come through it.
@@ -47,7 +49,7 @@ impl Line {
         processor: Option<Component>,
     ) -> Self {
         let (ledger, commands, observer) = (Ledger::new(), Commands::default(), Arc::new(observer));
-        Self { pipe, ledger, commands, limits, observer, processor }
+        Self { pipe, ledger, commands, limits, observer, processor, is_off: false }
     }
 
     /// Queues `items`, which hold `records` records; the answer comes on their final outcome.

@@ -27,7 +27,6 @@ pub(crate) enum Scope {
 impl Scope {
     /// What an endpoint means to `protocol` that was given for all signals (`is_base`), or for
     /// `signal` alone.
-    #[allow(dead_code, reason = "the variables that it is for are not all read yet")]
     pub(crate) fn new(
         protocol: Protocol,
         signal: Signal,

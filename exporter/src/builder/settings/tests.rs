@@ -1,6 +1,10 @@
 //! What the builder makes of code, variables and defaults, before anything runs.
 
+use http::{HeaderName, HeaderValue};
+
 use super::*;
+use crate::model::Protocol;
+use crate::transport::endpoint::{Endpoint, Scope};
 
 fn collector(line: &LineSettings) -> (&Endpoint, &[(HeaderName, HeaderValue)]) {
     match &line.target {

@@ -1,0 +1,128 @@
+//! The collector of a signal, and how it is talked to.
+
+use std::fmt;
+
+use http::{HeaderName, HeaderValue};
+
+use super::Builder;
+use crate::env::{self, Given, GivenEndpoint, GivenHeader, GivenTls, OfSignal};
+use crate::error::BuildError;
+use crate::model::{Compression, Protocol, Signal};
+use crate::pipeline::carrier::{Collector, Target};
+use crate::transport::endpoint::{Endpoint, Scope};
+use crate::transport::http1::RequestHead;
+
+impl Builder {
+    /// The collector of a signal.
+    pub(super) fn collector(&self, signal: Signal, given: &OfSignal) -> Result<Target, BuildError> {
+        check_tls(&given.tls)?;
+        let (protocol, compression) = self.choices(given)?;
+        Ok(Target::Collector(Box::new(Collector {
+            endpoint: self.choose_endpoint(signal, protocol, given)?,
+            headers: self.merge_headers(&given.headers)?,
+            header_source: self.header_source.clone(),
+            protocol,
+            coding: self.coding(compression)?,
+            response_bytes_max: self.response_bytes_max,
+        })))
+    }
+
+    /// What is chosen from whichever source wins. Refuses what OTLP knows and this build cannot do.
+    fn choices(&self, given: &OfSignal) -> Result<(Protocol, Compression), BuildError> {
+        let protocol = winner(self.protocol, "Builder::protocol", given.protocol);
+        let protocol = check_choice("protocol", protocol, Protocol::is_supported)?;
+        let compression = winner(self.compression, "Builder::compression", given.compression);
+        Ok((protocol, check_choice("compression", compression, Compression::is_supported)?))
+    }
+
+    fn choose_endpoint(
+        &self,
+        signal: Signal,
+        protocol: Protocol,
+        given: &OfSignal,
+    ) -> Result<Endpoint, BuildError> {
+        let insecure = self.insecure.or(given.insecure.map(|given| given.value)).unwrap_or(false);
+        let scope = |is_base| Scope::new(protocol, signal, is_base, insecure);
+        if let Some(url) = &self.signal_endpoints[signal.index()] {
+            return Endpoint::parse(url, scope(false), ENDPOINT_METHODS[signal.index()]);
+        }
+        if let Some(url) = &self.endpoint {
+            return Endpoint::parse(url, scope(true), "Builder::endpoint");
+        }
+        match &given.endpoint {
+            Some(GivenEndpoint { value, is_base, source_name }) => {
+                Endpoint::parse(value, scope(*is_base), source_name)
+            }
+            None if protocol == Protocol::Grpc => {
+                Endpoint::parse(GRPC_ENDPOINT, scope(true), "the default")
+            }
+            None => Endpoint::parse(ENDPOINT, scope(true), "the default"),
+        }
+    }
+
+    /// Headers of the environment, with those of the code in place of their namesakes.
+    fn merge_headers(
+        &self,
+        given: &[GivenHeader],
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, BuildError> {
+        let mut headers = given.to_vec();
+        for (index, (name, value)) in self.headers.iter().enumerate() {
+            let header = env::parse_header(name, value.as_bytes(), index, "Builder::header")?;
+            env::merge_headers(&mut headers, vec![header]);
+        }
+        for header in &headers {
+            check_header(header)?;
+        }
+        Ok(headers.into_iter().map(|header| (header.name, header.value)).collect())
+    }
+}
+
+/// Refuses files for TLS, which would send data otherwise than asked for if they were ignored.
+fn check_tls(given: &GivenTls) -> Result<(), BuildError> {
+    match given.any() {
+        Some(Given { value, source_name }) => {
+            let value = value.display().to_string();
+            Err(BuildError::Unsupported { what: "tls", value, source_name })
+        }
+        None => Ok(()),
+    }
+}
+
+/// What the code chose, else what the environment did.
+fn winner<T>(
+    code: Option<T>,
+    source_name: &'static str,
+    given: Option<Given<T>>,
+) -> Option<Given<T>> {
+    code.map(|value| Given { value, source_name }).or(given)
+}
+
+fn check_choice<T: fmt::Display + Copy + Default>(
+    what: &'static str,
+    chosen: Option<Given<T>>,
+    is_supported: fn(T) -> bool,
+) -> Result<T, BuildError> {
+    match chosen {
+        Some(Given { value, source_name }) if !is_supported(value) => {
+            Err(BuildError::Unsupported { what, value: value.to_string(), source_name })
+        }
+        Some(Given { value, .. }) => Ok(value),
+        None => Ok(T::default()),
+    }
+}
+
+fn check_header(header: &GivenHeader) -> Result<(), BuildError> {
+    RequestHead::check(&header.name).map_err(|error| BuildError::InvalidHeader {
+        name: header.name.to_string(),
+        source_name: header.source_name,
+        why: error.to_string(),
+    })
+}
+
+/// What sets the endpoint of a signal, in the order of [`Signal::ALL`].
+const ENDPOINT_METHODS: [&str; Signal::ALL.len()] =
+    ["Builder::traces_endpoint", "Builder::logs_endpoint", "Builder::metrics_endpoint"];
+/// The specification's default (exporter.md, "Configuration options").
+const ENDPOINT: &str = "http://localhost:4318";
+/// The same of gRPC (G1).
+const GRPC_ENDPOINT: &str = "http://localhost:4317";
