@@ -133,7 +133,6 @@ fn the_driver_of_the_code_beats_the_variable_whose_case_and_space_do_not_matter(
 fn every_unsupported_variable_is_refused_with_its_value_and_its_name() {
     for (name, value, what) in [
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "protocol"),
-        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json", "protocol"),
         #[cfg(not(feature = "zstd"))]
         ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd", "compression"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem", "tls"),
@@ -155,7 +154,6 @@ fn every_unsupported_value_of_the_code_is_refused_with_its_value_and_its_method(
     let plain = || with_env(&[]);
     for (builder, value, method) in [
         (plain().protocol(Protocol::Grpc), "grpc", "Builder::protocol"),
-        (plain().protocol(Protocol::HttpJson), "http/json", "Builder::protocol"),
         #[cfg(not(feature = "zstd"))]
         (plain().compression(Compression::Zstd), "zstd", "Builder::compression"),
         #[cfg(not(feature = "tls"))]

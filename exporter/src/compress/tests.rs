@@ -122,6 +122,33 @@ fn each_level_of_each_encoding_compresses() {
     }
 }
 
+#[test]
+fn slices_cost_next_to_nothing_over_the_whole_in_one_go() {
+    let body = body(1 << 20, 5);
+    let slices: Vec<_> = body.chunks(300).collect();
+    for &encoding in ENCODINGS {
+        for level in [1, 3, 6] {
+            let whole = match encoding {
+                Encoding::Gzip => {
+                    let mut encoder = flate2::read::GzEncoder::new(
+                        &*body,
+                        flate2::Compression::new(level.into()),
+                    );
+                    encoder.read_to_end(&mut Vec::new()).unwrap()
+                }
+                #[cfg(feature = "zstd")]
+                Encoding::Zstd => ::zstd::bulk::compress(&body, level.into()).unwrap().len(),
+                #[cfg(not(feature = "zstd"))]
+                Encoding::Zstd => unreachable!("not in this build"),
+            };
+            let mut compressor = Compressor::new(encoding, level).unwrap();
+            let pieces = compressed(&mut compressor, &slices);
+            let ours = pieces.iter().map(Bytes::len).sum::<usize>();
+            assert!(ours * 100 <= whole * 105, "{encoding} {level}: {ours} and {whole}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn slices_of_any_size_come_back_as_the_body_that_they_are(

@@ -74,6 +74,10 @@ impl Codec {
             // A line is made where it is written.
             Target::Lines(_) => (Coding::default(), None),
         };
+        Self::of(coding, json, workers)
+    }
+
+    fn of(coding: Coding, json: Option<Signal>, workers: usize) -> Self {
         let pool = Pool { idle: Vec::new(), unmade: workers, waiting: Vec::new() };
         Self {
             coding,
@@ -239,3 +243,6 @@ async fn compress(
 const JSON_FACTOR: usize = 3;
 /// So much is compressed at a time: below a millisecond of work at the usual levels.
 const STEP_BYTES: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests;

@@ -113,12 +113,8 @@ fn delivered(response: &Response, sent: u64) -> Outcome {
     if response.body.is_empty() {
         return Outcome::Delivered { rejected: 0, warning: None, status };
     }
-    let Some(partial) = protobuf(response).and_then(|body| PartialSuccess::read(body).ok()) else {
-        let text = format!(
-            "the collector answered {} with a body that is no OTLP message",
-            response.status
-        );
-        return Outcome::Delivered { rejected: 0, warning: Some(text), status };
+    let Some(partial) = partial_success(response) else {
+        return Outcome::Delivered { rejected: 0, warning: Some(unreadable(response)), status };
     };
     // A peer can reject no more than it was sent, and not less than nothing.
     let rejected = u64::try_from(partial.rejected).unwrap_or(0).min(sent);
@@ -134,10 +130,25 @@ fn delivered(response: &Response, sent: u64) -> Outcome {
     Outcome::Delivered { rejected, warning, status }
 }
 
+/// What is said of a success whose body is not what it should be.
+fn unreadable(response: &Response) -> String {
+    let answered = format!("the collector answered {}", response.status);
+    match &response.content_encoding {
+        None => format!("{answered} with a body that is no OTLP message"),
+        Some(coding) => {
+            let coding = &coding[..coding.len().min(CODING_BYTES_MAX)];
+            let coding = one_line(&String::from_utf8_lossy(coding));
+            format!("{answered} with a body encoded as {coding}, which nobody asked for")
+        }
+    }
+}
+
 /// What the body of an error says: a `google.rpc.Status` (H8), or the text of a proxy.
 fn error_text(response: &Response) -> String {
-    match protobuf(response).and_then(|body| RpcStatus::read(body).ok()) {
+    match rpc_status(response) {
         Some(status) => one_line(&status.message),
+        // Nobody can read it.
+        None if response.content_encoding.is_some() => String::new(),
         None => {
             let start = &response.body[..response.body.len().min(TEXT_BYTES_MAX)];
             one_line(&String::from_utf8_lossy(start))
@@ -145,13 +156,41 @@ fn error_text(response: &Response) -> String {
     }
 }
 
-/// The body, unless its type says that it is something else than protobuf.
-fn protobuf(response: &Response) -> Option<&[u8]> {
-    let is_protobuf = response.content_type.as_ref().is_none_or(|value| {
-        let kind = value.split(|byte| *byte == b';').next().unwrap_or_default();
-        PROTOBUF_TYPES.iter().any(|name| kind.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
-    });
-    is_protobuf.then_some(&*response.body)
+fn partial_success(response: &Response) -> Option<PartialSuccess> {
+    match form(response)? {
+        Form::Protobuf => PartialSuccess::read(&response.body).ok(),
+        Form::Json => PartialSuccess::read_json(&response.body).ok(),
+    }
+}
+
+fn rpc_status(response: &Response) -> Option<RpcStatus> {
+    match form(response)? {
+        Form::Protobuf => RpcStatus::read(&response.body).ok(),
+        Form::Json => RpcStatus::read_json(&response.body).ok(),
+    }
+}
+
+/// How a body is to be read.
+#[derive(Clone, Copy)]
+enum Form {
+    Protobuf,
+    Json,
+}
+
+/// The form of a body, by its type: a peer should answer in the form of the request (H7), but what
+/// it says of its answer is believed. None if it is of another type, or encoded.
+fn form(response: &Response) -> Option<Form> {
+    if response.content_encoding.is_some() {
+        return None;
+    }
+    let Some(value) = &response.content_type else {
+        // No message of protobuf begins like an object of JSON: it would be a group.
+        let is_json = response.body.trim_ascii_start().starts_with(b"{");
+        return Some(if is_json { Form::Json } else { Form::Protobuf });
+    };
+    let kind = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let known = TYPES.iter().find(|(name, _)| kind.eq_ignore_ascii_case(name.as_bytes()));
+    known.map(|(_, form)| *form)
 }
 
 /// `text` without line breaks and other control characters: it goes into somebody's log.
@@ -177,8 +216,14 @@ fn wait(value: &[u8], now: SystemTime) -> Option<Duration> {
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest piece of a body that is not protobuf in a diagnostic.
 const TEXT_BYTES_MAX: usize = 256;
-/// Content types of protobuf bodies: the one of OTLP (H3), and the registered one.
-const PROTOBUF_TYPES: [&str; 2] = ["application/x-protobuf", "application/protobuf"];
+/// Longest name of a content coding in a diagnostic.
+const CODING_BYTES_MAX: usize = 32;
+/// Content types that are understood: those of OTLP (H3), and the registered one of protobuf.
+const TYPES: [(&str, Form); 3] = [
+    ("application/x-protobuf", Form::Protobuf),
+    ("application/protobuf", Form::Protobuf),
+    ("application/json", Form::Json),
+];
 
 #[cfg(test)]
 mod tests;

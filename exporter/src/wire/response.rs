@@ -1,5 +1,7 @@
 //! What a receiver answers: bytes of a stranger, read tolerantly.
 
+mod json;
+
 use super::fields::{export_response, partial_success, rpc_status};
 use super::read::{Fields, Malformed, Value};
 

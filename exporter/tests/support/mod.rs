@@ -4,13 +4,14 @@
 pub(crate) mod otel;
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader, Write as _};
+use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -30,6 +31,8 @@ pub(crate) enum Reply {
     AcceptWith(Vec<u8>),
     /// This status with these header lines and this body; the records are not kept.
     Refuse(u16, &'static str, Vec<u8>),
+    /// 415 if the body is encoded, else as `Accept`.
+    RefuseEncoded,
     /// Nothing: the connection stays open until the collector stops.
     Stall,
     /// The connection is closed without an answer; the records are not kept.
@@ -323,23 +326,29 @@ impl Shared {
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
         let request = {
             let mut state = self.state.lock().unwrap();
-            state.heads.push(head);
+            state.heads.push(head.clone());
             state.begun += 1;
             state.begun - 1
         };
         self.changed.notify_all();
-        let reply = (self.script)(request);
+        let reply = match (self.script)(request) {
+            Reply::RefuseEncoded if header(&head, "content-encoding").is_some() => {
+                Reply::Refuse(415, "accept-encoding: identity\r\n", Vec::new())
+            }
+            Reply::RefuseEncoded => Reply::Accept,
+            other => other,
+        };
         let mut state = self.state.lock().unwrap();
         state.requests += 1;
         if self.records {
             state.exchanges.push(Exchange { path, body: body.to_vec(), reply: reply.clone() });
         } else if matches!(reply, Reply::Accept | Reply::AcceptWith(_) | Reply::KeepAndHangUp) {
-            state.keep(request, &path, body);
+            state.keep(request, &path, &decoded(&path, &head, body));
         }
         self.changed.notify_all();
         drop(state);
         match reply {
-            Reply::Accept => Some(response(200, "", b"")),
+            Reply::Accept | Reply::RefuseEncoded => Some(response(200, "", b"")),
             Reply::AcceptWith(body) => Some(response(200, "", &body)),
             Reply::Refuse(status, headers, body) => Some(response(status, headers, &body)),
             Reply::Stall => Some(Vec::new()),
@@ -364,6 +373,45 @@ fn read_request(reader: &mut impl BufRead) -> io::Result<(String, Vec<u8>)> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     Ok((head, body))
+}
+
+/// The body of a request in protobuf, however it was sent.
+fn decoded(path: &str, head: &str, body: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    match header(head, "content-encoding") {
+        None => plain.extend_from_slice(body),
+        Some("gzip") => {
+            // Of several members, this reads the first one only.
+            GzDecoder::new(body).read_to_end(&mut plain).expect("the body is gzip");
+        }
+        #[cfg(feature = "zstd")]
+        Some("zstd") => {
+            let decoder = zstd::stream::read::Decoder::new(body).unwrap();
+            decoder.single_frame().read_to_end(&mut plain).expect("the body is zstd");
+        }
+        Some(other) => panic!("a body in {other}"),
+    }
+    match header(head, "content-type") {
+        Some("application/x-protobuf") => plain,
+        Some("application/json") => protobuf(path, &plain).expect("the body is OTLP/JSON"),
+        other => panic!("a body of {other:?}"),
+    }
+}
+
+fn protobuf(path: &str, json: &[u8]) -> serde_json::Result<Vec<u8>> {
+    Ok(if path.ends_with("/v1/logs") {
+        serde_json::from_slice::<ExportLogsServiceRequest>(json)?.encode_to_vec()
+    } else if path.ends_with("/v1/metrics") {
+        serde_json::from_slice::<ExportMetricsServiceRequest>(json)?.encode_to_vec()
+    } else {
+        serde_json::from_slice::<ExportTraceServiceRequest>(json)?.encode_to_vec()
+    })
+}
+
+/// The value of a header of a request.
+pub(crate) fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+    fields.find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
 impl State {
@@ -450,9 +498,13 @@ fn service_of(resource: Option<Resource>) -> String {
 }
 
 fn response(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
+    let content_type = match headers.contains("content-type") {
+        true => "",
+        false => "content-type: application/x-protobuf\r\n",
+    };
+    let length = body.len();
     let mut response = format!(
-        "HTTP/1.1 {status} Scripted\r\ncontent-type: application/x-protobuf\r\n{headers}content-length: {}\r\n\r\n",
-        body.len()
+        "HTTP/1.1 {status} Scripted\r\n{content_type}{headers}content-length: {length}\r\n\r\n"
     )
     .into_bytes();
     response.extend_from_slice(body);

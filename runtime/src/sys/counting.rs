@@ -22,6 +22,7 @@ pub struct Counting;
 thread_local! {
     /// It has no destructor, so it can be asked for at any time of a thread.
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
 }
 
 impl Counting {
@@ -34,12 +35,18 @@ impl Counting {
     pub fn of_this_thread() -> u64 {
         ALLOCATIONS.get()
     }
+
+    /// Bytes of the largest of them.
+    pub fn largest_of_this_thread() -> usize {
+        LARGEST.get()
+    }
 }
 
 // SAFETY: all of it is the system's allocator. (The methods that are not here call these.)
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        LARGEST.set(LARGEST.get().max(layout.size()));
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }

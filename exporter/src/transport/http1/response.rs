@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::chunked::Chunked;
+use super::coding::{Decoded, decode};
 use super::fields::{self, Framing};
 
 /// Bounds of what a peer may send.
@@ -10,7 +11,8 @@ use super::fields::{self, Framing};
 pub struct ResponseLimits {
     /// Bytes of all heads of a response, interim ones included (default 16 KiB).
     pub head_bytes_max: usize,
-    /// Bytes of the body (default 4 MiB, as the OTLP specification recommends, H6).
+    /// Bytes of the body, as it comes and decoded (default 4 MiB, as the OTLP specification
+    /// recommends, H6).
     pub body_bytes_max: usize,
 }
 
@@ -39,6 +41,8 @@ pub struct Response {
     pub retry_after: Option<Vec<u8>>,
     /// The first `Content-Type`, unparsed.
     pub content_type: Option<Vec<u8>>,
+    /// The first `Content-Encoding`, if it is still on the body: it was not undone.
+    pub content_encoding: Option<Vec<u8>>,
     /// The body, without its framing.
     pub body: Vec<u8>,
     /// Why the connection cannot carry another request; `None` if it can.
@@ -153,7 +157,7 @@ impl ResponseReader {
             })?;
             input = &input[taken..];
         }
-        Ok(self.progress())
+        self.progress()
     }
 
     /// Says that nothing more will arrive.
@@ -170,7 +174,7 @@ impl ResponseReader {
                 return Err(ResponseError::Truncated);
             }
         }
-        Ok(Progress::Done)
+        self.progress()
     }
 
     /// Whether anything of a response has arrived.
@@ -184,11 +188,24 @@ impl ResponseReader {
         (self.response.status != 0).then_some(self.response)
     }
 
-    fn progress(&self) -> Progress {
-        match self.state {
-            State::Done => Progress::Done,
-            _ => Progress::NeedMore,
+    /// Says whether the response is complete; then its body is decoded.
+    fn progress(&mut self) -> Result<Progress, ResponseError> {
+        if !matches!(self.state, State::Done) {
+            return Ok(Progress::NeedMore);
         }
+        if let Some(coding) = &self.response.content_encoding {
+            match decode(coding, &self.response.body, self.limits.body_bytes_max) {
+                Decoded::Plain(plain) => {
+                    (self.response.content_encoding, self.response.body) = (None, plain);
+                }
+                Decoded::TooLarge => {
+                    self.state = State::Failed(ResponseError::BodyTooLarge);
+                    return Err(ResponseError::BodyTooLarge);
+                }
+                Decoded::Unreadable => {}
+            }
+        }
+        Ok(Progress::Done)
     }
 
     /// Takes some bytes from the start of `input`, at least one, and says how many.
@@ -273,6 +290,7 @@ impl ResponseReader {
                     status,
                     retry_after: fields::first(head, "retry-after"),
                     content_type: fields::first(head, "content-type"),
+                    content_encoding: fields::first(head, "content-encoding"),
                     body: Vec::new(),
                     close: fields::close_reason(head),
                 };

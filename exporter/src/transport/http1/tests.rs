@@ -241,6 +241,40 @@ fn a_request_head_is_complete_and_carries_user_headers() {
 }
 
 #[test]
+fn a_gzipped_answer_is_decoded_within_the_limit_however_it_arrives() {
+    use std::io::Write as _;
+
+    let gzipped = |body: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(body).unwrap();
+        encoder.finish().unwrap()
+    };
+    let limits = ResponseLimits { body_bytes_max: 100, ..ResponseLimits::default() };
+    for (plain_bytes, is_read) in [(0, true), (100, true), (101, false), (1 << 16, false)] {
+        let body = gzipped(&vec![b'x'; plain_bytes]);
+        for framing in [format!("content-length: {}\r\n", body.len()), String::new()] {
+            let head = format!("HTTP/1.1 503 Busy\r\ncontent-encoding: gzip\r\n{framing}\r\n");
+            let answer = [head.as_bytes(), &body].concat();
+            for piece_bytes in [1, 7, answer.len()] {
+                let mut reader = ResponseReader::new(limits);
+                let fed =
+                    answer.chunks(piece_bytes).try_for_each(|piece| reader.feed(piece).map(|_| ()));
+                let ended = fed.and_then(|()| reader.end_of_stream());
+                let response = reader.into_response().unwrap();
+                assert_eq!(response.status, 503);
+                if is_read {
+                    assert_eq!(ended, Ok(Progress::Done));
+                    assert_eq!(response.content_encoding, None);
+                    assert_eq!(response.body, vec![b'x'; plain_bytes]);
+                } else {
+                    assert_eq!(ended, Err(ResponseError::BodyTooLarge));
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_header_that_the_codec_decides_is_refused_and_never_sent_twice() {
     // What frames the request, what it is, and what the codec cannot do with the answer.
     let framing = ["Content-Length", "Transfer-Encoding", "Host", "Connection"];

@@ -43,9 +43,51 @@ fn a_body_of_another_type_is_not_read_as_protobuf() {
     let mut odd = response(200, &partial_success(5, "no"));
     odd.content_type = Some(b"application/json; charset=utf-8".to_vec());
     assert!(matches!(judged(&odd), Outcome::Delivered { rejected: 0, warning: Some(_), .. }));
+    odd.content_type = Some(b"text/html".to_vec());
+    assert!(matches!(judged(&odd), Outcome::Delivered { rejected: 0, warning: Some(_), .. }));
     for name in ["application/x-protobuf", "Application/Protobuf ; a=b"] {
         odd.content_type = Some(name.as_bytes().to_vec());
         assert!(matches!(judged(&odd), Outcome::Delivered { rejected: 5, .. }), "{name}");
+    }
+}
+
+#[test]
+fn a_partial_success_in_json_counts_by_its_type_or_without_one() {
+    let body = br#" {"partialSuccess":{"rejectedSpans":"5","errorMessage":"no"}} "#;
+    let mut answer = response(200, body);
+    let types = [None, Some("application/json"), Some("Application/JSON; charset=utf-8")];
+    for content_type in types {
+        answer.content_type = content_type.map(|value| value.as_bytes().to_vec());
+        let expected = delivered_with(200, 5, Some("the collector rejected 5 of 10 records: no"));
+        assert_eq!(judged(&answer), expected, "{content_type:?}");
+    }
+    answer.content_type = Some(b"application/x-protobuf".to_vec());
+    assert!(matches!(judged(&answer), Outcome::Delivered { rejected: 0, warning: Some(_), .. }));
+    for body in ["{}", r#"{"partialSuccess":{}}"#, r#"{"partialSuccess":null,"more":[1]}"#] {
+        let outcome = judged(&response(200, body.as_bytes()));
+        assert_eq!(outcome, delivered_with(200, 0, None), "{body}");
+    }
+}
+
+#[test]
+fn a_body_in_a_coding_that_was_not_undone_is_not_read() {
+    let mut answer = response(200, &partial_success(5, "no"));
+    answer.content_encoding = Some(b"br\n".to_vec());
+    let text = "the collector answered 200 with a body encoded as br, which nobody asked for";
+    assert_eq!(judged(&answer), delivered_with(200, 0, Some(text)));
+    answer.status = 400;
+    match judged(&answer) {
+        Outcome::Refused { why } => assert_eq!(why.message, ""),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn only_415_is_a_refusal_of_the_encoding() {
+    for status in 300..600 {
+        if let Outcome::Refused { why } = judged(&response(status, b"")) {
+            assert_eq!(why.refuses_encoding, status == 415, "{status}");
+        }
     }
 }
 
@@ -128,6 +170,7 @@ fn the_status_message_of_an_error_is_shown_on_one_line() {
     };
     // google.rpc.Status { code: 3, message: "bad\nspan" }
     assert_eq!(why(&response(400, b"\x08\x03\x12\x08bad\nspan")), "bad span");
+    assert_eq!(why(&response(400, br#"{"code":3,"message":"bad\nspan"}"#)), "bad span");
     let mut html = response(404, b"<h1>\x1b[31mNot\r\nFound</h1>\n");
     html.content_type = Some(b"text/html".to_vec());
     assert_eq!(why(&html), "<h1> [31mNot  Found</h1>");
@@ -209,7 +252,7 @@ proptest! {
         status in 200..1000_u16,
         body in prop::collection::vec(any::<u8>(), 0..300),
         retry_after in prop::option::of(prop::collection::vec(any::<u8>(), 0..40)),
-        content_type in prop::option::of("(application/x-protobuf|text/html)?[ -~]{0,5}"),
+        content_type in prop::option::of("(application/x-protobuf|application/json|text/html)?[ -~]{0,5}"),
         sent in any::<u64>(),
     ) {
         let mut answer = response(status, &body);
