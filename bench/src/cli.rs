@@ -42,7 +42,7 @@ pub enum Command {
     Demo(demo::Options),
     /// Emit synthetic spans, flat out or at a rate, to an endpoint or to a sink of its own
     Load(load::Options),
-    /// Receive OTLP/HTTP traces, logs and metrics and count them; ends with its standard input, or by a signal
+    /// Receive traces, logs and metrics over gRPC or HTTP and count them; ends with its standard input, or by a signal
     Sink(sink::Options),
     /// Stand between an exporter and a collector, and misbehave as a script says
     ///
@@ -81,7 +81,13 @@ pub(crate) fn main() -> ExitCode {
 /// Whether nothing was lost.
 fn run(command: Command) -> Result<bool, String> {
     match command {
-        Command::Demo(options) => conclude(&demo::run(&options)?, options.json),
+        Command::Demo(options) => {
+            let demonstration = demo::run(&options)?;
+            match options.json {
+                true => conclude(&demonstration.summary, true),
+                false => print(&demonstration, None).map(|()| demonstration.summary.is_complete()),
+            }
+        }
         Command::Load(options) => conclude(&load::run(&options)?, options.json),
         Command::Sink(options) => sink::run(&options).map(|()| true),
         Command::Proxy(options) => faults::run(&options).map(|()| true),

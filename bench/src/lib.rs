@@ -28,6 +28,7 @@ pub mod load;
 pub mod log;
 pub mod measure;
 pub mod metric;
+pub mod receive;
 pub mod report;
 pub mod seen;
 pub mod shape;
@@ -36,6 +37,7 @@ pub mod span;
 pub mod subject;
 pub mod tally;
 pub mod timed;
+pub mod waterfall;
 
 /// The whole command: reads the arguments of the process, runs, and says whether nothing was lost.
 pub fn main() -> ExitCode {

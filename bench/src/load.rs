@@ -14,7 +14,7 @@ use crate::{
     shape::{Shape, Signal},
     sink::SinkProcess,
     span,
-    subject::{self, Settings, Subject},
+    subject::{self, Settings, Subject, Wire},
     tally,
     timed::Timings,
 };
@@ -74,6 +74,7 @@ pub fn run(options: &Options) -> Result<Summary, String> {
         outstanding: options.outstanding.unwrap_or(0),
         signal: Signal::Traces,
         shape: Shape::Typical,
+        wire: Wire::default(),
     })?;
     let (mut summary, emitted, patience) = measured(&subject, &plan(options));
     if let Some(seconds) = options.idle {

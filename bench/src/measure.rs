@@ -104,6 +104,12 @@ pub fn threads() -> Vec<Thread> {
         .collect()
 }
 
+/// Columns of the terminal that stdout is; `None` if it is none, or does not tell.
+pub fn terminal_columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
 /// What a report of figures must name to be worth anything: kernel, processor, cores.
 pub fn machine() -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();

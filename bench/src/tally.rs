@@ -27,6 +27,23 @@ struct Running {
     requests: u64,
     malformed: u64,
     bytes: u64,
+    wire_bytes: u64,
+}
+
+/// How long a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyBytes {
+    /// Without its encoding.
+    pub decoded: usize,
+    /// As it came.
+    pub wire: usize,
+}
+
+impl BodyBytes {
+    /// Of a body without an encoding.
+    pub fn plain(bytes: usize) -> Self {
+        Self { decoded: bytes, wire: bytes }
+    }
 }
 
 /// The counts of one signal at one moment.
@@ -41,8 +58,10 @@ pub struct Counts {
     pub requests: u64,
     /// Requests whose body did not decode; answered with 400, their records not counted.
     pub malformed: u64,
-    /// Bytes of request bodies that decoded.
+    /// Bytes of request bodies that decoded, decompressed.
     pub bytes: u64,
+    /// The same bodies as they came.
+    pub wire_bytes: u64,
 }
 
 /// The counts of all signals at one moment.
@@ -68,9 +87,9 @@ impl Tally {
         Self { keep_ids: false, ..Self::default() }
     }
 
-    /// Counts one request of `bytes` body bytes with `records` records, of which those that have an
-    /// id have `ids`.
-    pub fn accept(&mut self, signal: Signal, records: u64, ids: &[u64], bytes: usize) {
+    /// Counts one request with `records` records, of which those that have an id have `ids`; its body
+    /// has so many bytes, as it is and as it came.
+    pub fn accept(&mut self, signal: Signal, records: u64, ids: &[u64], bytes: BodyBytes) {
         let keep = self.keep_ids;
         let running = self.of_mut(signal);
         let kept = if keep { ids } else { &[] };
@@ -78,7 +97,8 @@ impl Tally {
         running.records += records;
         running.nameless += records - kept.len() as u64;
         running.requests += 1;
-        running.bytes += bytes as u64;
+        running.bytes += bytes.decoded as u64;
+        running.wire_bytes += bytes.wire as u64;
     }
 
     /// Counts one request whose body did not decode.
@@ -118,6 +138,7 @@ impl Running {
             requests: self.requests,
             malformed: self.malformed,
             bytes: self.bytes,
+            wire_bytes: self.wire_bytes,
         };
         (counts, self.ids)
     }
@@ -168,6 +189,7 @@ impl Counts {
             "requests": self.requests,
             "malformed": self.malformed,
             "bytes": self.bytes,
+            "wire_bytes": self.wire_bytes,
         })
     }
 
@@ -181,6 +203,7 @@ impl Counts {
             requests: field("requests")?,
             malformed: field("malformed")?,
             bytes: field("bytes")?,
+            wire_bytes: field("wire_bytes")?,
         })
     }
 }

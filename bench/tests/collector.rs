@@ -25,7 +25,7 @@ fn every_span_is_counted_once_by_its_id() {
     let bytes = (first.len() + second.len()) as u64;
     assert_eq!(
         collector.finish().traces,
-        Counts { records: 7, unique: 6, requests: 2, malformed: 0, bytes }
+        Counts { records: 7, unique: 6, requests: 2, malformed: 0, bytes, wire_bytes: bytes }
     );
 }
 
@@ -60,9 +60,9 @@ fn wrapped(records: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn only_protobuf_is_understood() {
+fn what_is_neither_protobuf_nor_json_is_not_understood() {
     let collector = Collector::start().unwrap();
-    assert_eq!(post(&collector.endpoint(), "application/json", b"{}").0, 415);
+    assert_eq!(post(&collector.endpoint(), "text/plain", b"{}").0, 415);
 }
 
 #[test]

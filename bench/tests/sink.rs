@@ -231,16 +231,28 @@ fn a_sink_process_counts_marks_and_writes_the_ids() {
     let endpoint = sink.endpoint().to_owned();
     let first = body(&[3, 1, 2]);
     assert_eq!(post(&endpoint, PROTOBUF, &first).0, 200);
-    let counts =
-        Counts { records: 3, unique: 3, requests: 1, malformed: 0, bytes: first.len() as u64 };
+    let counts = Counts {
+        records: 3,
+        unique: 3,
+        requests: 1,
+        malformed: 0,
+        bytes: first.len() as u64,
+        wire_bytes: first.len() as u64,
+    };
     assert_eq!(sink.mark().unwrap(), Received { traces: counts, ..Received::default() });
     assert_eq!(sink.mark().unwrap(), Received::default());
 
     let second = body(&[0xab, 9, 0xab]);
     assert_eq!(post(&endpoint, PROTOBUF, &second).0, 200);
     assert_eq!(post(&endpoint, PROTOBUF, &[0xff; 20]).0, 400);
-    let counts =
-        Counts { records: 3, unique: 2, requests: 1, malformed: 1, bytes: second.len() as u64 };
+    let counts = Counts {
+        records: 3,
+        unique: 2,
+        requests: 1,
+        malformed: 1,
+        bytes: second.len() as u64,
+        wire_bytes: second.len() as u64,
+    };
     assert_eq!(sink.finish().unwrap().traces, counts);
     assert_eq!(fs::read_to_string(ids).unwrap(), "0000000000000009\n00000000000000ab\n");
     fs::remove_dir_all(directory).unwrap();
@@ -271,8 +283,22 @@ fn a_sink_counts_each_signal_apart() {
     let bytes = (logs.len() as u64, metrics.len() as u64);
     let expected = Received {
         traces: Counts::default(),
-        logs: Counts { records: 4, unique: 3, requests: 1, malformed: 0, bytes: bytes.0 },
-        metrics: Counts { records: 7, unique: 7, requests: 1, malformed: 1, bytes: bytes.1 },
+        logs: Counts {
+            records: 4,
+            unique: 3,
+            requests: 1,
+            malformed: 0,
+            bytes: bytes.0,
+            wire_bytes: bytes.0,
+        },
+        metrics: Counts {
+            records: 7,
+            unique: 7,
+            requests: 1,
+            malformed: 1,
+            bytes: bytes.1,
+            wire_bytes: bytes.1,
+        },
     };
     assert_eq!(sink.mark().unwrap(), expected);
 }

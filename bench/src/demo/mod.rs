@@ -5,13 +5,14 @@
 //! this thread       clients  ──HTTP──▶  service        one request: 4.4 spans on average
 //!                      └── spans ──┐       └── spans, log records, points ──┐
 //! exporter's thread                └──▶ spanwire ◀──────────────────────────┘
-//! collector's thread                       └──OTLP/HTTP──▶ collector (decodes with prost)
+//! collector's thread                         └────OTLP────▶ collector (decodes with prost)
 //! ```
 //!
 //! Service and clients run on tokio threads of their own; spanwire uses neither.
 
 use std::{
-    env,
+    env, fmt,
+    io::{self, IsTerminal as _},
     sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
@@ -21,11 +22,13 @@ use opentelemetry_sdk::Resource;
 use crate::{
     collector::Collector,
     measure,
+    receive::Protocol,
     report::{SignalSummary, Summary},
     shape::Signal,
-    subject::{self, Peer as _, Settings, Telemetry},
+    subject::{self, Peer as _, Settings, Telemetry, Wire},
     tally::Received,
     timed::Timings,
+    waterfall::{self, Style, Trace},
 };
 
 mod client;
@@ -47,6 +50,9 @@ pub struct Options {
     /// Threads of the exporter's runtime
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub workers: u8,
+    /// How OTLP is carried [default: http, or what the environment says if it has an endpoint]
+    #[arg(long, value_enum)]
+    pub protocol: Option<Protocol>,
     /// End with one JSON object on the last line of stdout
     #[arg(long)]
     pub json: bool,
@@ -55,34 +61,68 @@ pub struct Options {
     pub quiet: bool,
 }
 
-/// Runs the demonstration to its end; returns the summary.
+/// What a demonstration ends with.
+#[derive(Clone, Debug)]
+pub struct Demonstration {
+    /// The figures.
+    pub summary: Summary,
+    /// One of the traces that the embedded collector received.
+    pub trace: Option<Trace>,
+}
+
+impl fmt::Display for Demonstration {
+    /// The trace first, as wide as the terminal, so that the figures are the last to be seen.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(trace) = &self.trace {
+            writeln!(f, "{}", waterfall::draw(trace, style()))?;
+        }
+        self.summary.fmt(f)
+    }
+}
+
+/// Runs the demonstration to its end.
 ///
 /// # Errors
 ///
 /// When the exporter, the service or the collector cannot be started, or the service fails; the
 /// text tells.
-pub fn run(options: &Options) -> Result<Summary, String> {
+pub fn run(options: &Options) -> Result<Demonstration, String> {
     let elsewhere = signals_with_an_endpoint();
     let collector = if elsewhere.is_empty() { Some(Collector::start()?) } else { None };
     let signals = if elsewhere.is_empty() { Signal::ALL.to_vec() } else { elsewhere };
     let timings = Timings::default();
     let resource = Resource::builder().with_service_name("spanwire-demo").build();
+    let protocol = options.protocol.unwrap_or_default();
+    let endpoint = collector.as_ref().map(|collector| collector.endpoint_of(protocol));
     let settings = Settings {
         timings: Some(timings.clone()),
         workers: options.workers.into(),
-        ..Settings::new(collector.as_ref().map(Collector::endpoint), resource)
+        wire: Wire {
+            protocol: options.protocol.or_else(|| collector.as_ref().map(|_| protocol)),
+            ..Wire::default()
+        },
+        ..Settings::new(endpoint, resource)
     };
     let telemetry = Telemetry::open(&settings, &signals, COLLECT_EVERY)?;
     let (mut summary, patience) = measured(&telemetry, options, collector.as_ref(), &timings)?;
     subject::patience_after(telemetry.shutdown(patience), patience);
-    let received = collector.map(Collector::finish);
+    let (received, trace) = collector.map(Collector::finish_with_trace).unzip();
     summary.counts = telemetry.counts_of(Signal::Traces);
     summary.decoded = received.map(|received| received.traces.unique);
     summary.signals = signals
         .into_iter()
         .map(|signal| of_signal(signal, &telemetry, summary.emitted, received.as_ref()))
         .collect();
-    Ok(summary)
+    Ok(Demonstration { summary, trace: trace.flatten() })
+}
+
+/// As the terminal is; elsewhere of a usual width and without colours.
+fn style() -> Style {
+    let is_terminal = io::stdout().is_terminal();
+    let columns = measure::terminal_columns().filter(|_| is_terminal);
+    // https://no-color.org
+    let color = is_terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    Style { width: columns.unwrap_or(COLUMNS).clamp(60, 160), color }
 }
 
 /// The counts at both ends, after everything has ended.
@@ -148,5 +188,7 @@ fn drive(telemetry: &Telemetry, options: &Options, served: Arc<AtomicU64>) -> Re
 
 /// Often enough that a short demonstration has several collections.
 const COLLECT_EVERY: Duration = Duration::from_millis(200);
+/// Of a screen that nobody tells about.
+const COLUMNS: usize = 100;
 /// How long flush and shutdown may take.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,8 +1,8 @@
 //! `spanwire sink`: a receiver in a process of its own, counting by decoding.
 //!
-//! In scope: OTLP/HTTP protobuf without compression: spans and log records counted exactly by span id,
-//! and data points. Out of
-//! scope: anything a collector does beyond counting. The process speaks lines:
+//! In scope: OTLP over gRPC and over HTTP in protobuf and JSON, all on one port, plain, gzip or zstd,
+//! with TLS if asked: spans and log records counted exactly by span id, and data points. Out of scope:
+//! anything a collector does beyond counting. The process speaks lines:
 //!
 //! ```text
 //! stdout  http://127.0.0.1:41235           first line: the endpoint for an exporter
@@ -17,17 +17,22 @@ use std::{
     io::{self, BufRead, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::mpsc::{self, Sender},
+    sync::{
+        Arc,
+        mpsc::{self, Sender},
+    },
     thread,
 };
 
 use nix::sys::signal::{SigSet, Signal};
+use rustls::ServerConfig;
 
 pub use process::SinkProcess;
 pub use server::Server;
 
 use crate::{
     measure,
+    receive::tls,
     tally::{self, Received, Tally},
 };
 
@@ -49,9 +54,13 @@ pub struct Options {
     /// Count records without keeping their ids (8 bytes each): duplicates are not noticed
     #[arg(long)]
     pub count_only: bool,
+    /// Serve TLS, and nothing else, with a certificate for localhost and 127.0.0.1; the certificate of
+    /// the authority that was made for it is written here
+    #[arg(long, value_name = "FILE")]
+    pub tls: Option<PathBuf>,
     /// Tell how many spans a second a sink in a process of its own can take on this machine, sent
     /// by two connections from requests that were encoded beforehand
-    #[arg(long, conflicts_with_all = ["listen", "ids", "count_only"])]
+    #[arg(long, conflicts_with_all = ["listen", "ids", "count_only", "tls"])]
     pub ceiling: bool,
 }
 
@@ -73,9 +82,11 @@ pub fn run(options: &Options) -> Result<(), String> {
     // the signals.
     let signals = block_signals()?;
     let tally = if options.count_only { Tally::without_ids() } else { Tally::default() };
-    let server = Server::start(options.listen, tally)
+    let tls = options.tls.as_deref().map(identity).transpose()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let server = Server::start_with(options.listen, tally, tls)
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
-    say(&format!("http://{}", server.address()))?;
+    say(&format!("{scheme}://{}", server.address()))?;
     let (sender, events) = mpsc::channel();
     watch_signals(signals, sender.clone())?;
     watch_stdin(sender)?;
@@ -85,6 +96,15 @@ pub fn run(options: &Options) -> Result<(), String> {
         say(&with_cpu(server.take().finish().0))?;
     }
     finish(&server, options.ids.as_deref())
+}
+
+/// A new identity, whose authority is in `path` when this returns.
+fn identity(path: &Path) -> Result<Arc<ServerConfig>, String> {
+    let identity = tls::identity()?;
+    fs::write(path, identity.ca_pem).map_err(|error| {
+        format!("cannot write the authority's certificate to {}: {error}", path.display())
+    })?;
+    Ok(identity.server)
 }
 
 fn finish(server: &Server, ids: Option<&Path>) -> Result<(), String> {

@@ -1,7 +1,7 @@
 //! What is measured: an exporter and the producers that feed it, spanwire or a rival, all through
 //! two small traits.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use opentelemetry_sdk::{
     Resource,
@@ -15,6 +15,7 @@ pub use self::{
 use crate::{
     drive::Producer,
     log::LogMaker,
+    receive::{Protocol, encoding::Encoding},
     shape::{Shape, Signal},
     span::SpanMaker,
     timed::{Timed, Timings},
@@ -62,6 +63,21 @@ pub struct Settings {
     pub signal: Signal,
     /// How large one record is.
     pub shape: Shape,
+    /// How it travels.
+    pub wire: Wire,
+}
+
+/// How records travel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wire {
+    /// What carries them; `None` leaves it to the environment, and that to its default.
+    pub protocol: Option<Protocol>,
+    /// How bodies are compressed.
+    pub encoding: Encoding,
+    /// The certificate of the authority that a receiver with TLS is to be trusted for.
+    pub ca: Option<PathBuf>,
+    /// Requests in flight at once, for exporters that have several; 0 leaves them their default.
+    pub in_flight: usize,
 }
 
 impl Settings {
@@ -75,6 +91,7 @@ impl Settings {
             outstanding: 0,
             signal: Signal::Traces,
             shape: Shape::Typical,
+            wire: Wire::default(),
         }
     }
 

@@ -15,6 +15,7 @@ use spanwire::{
 
 use super::{Counts, Peer, Settings, Subject, noop::NEVER, ready};
 use crate::{
+    receive::{Protocol, encoding::Encoding},
     seen::{Counted, Seen},
     shape::Signal,
 };
@@ -61,6 +62,16 @@ fn build(settings: &Settings) -> Result<Exporter, String> {
     let mut builder = Exporter::builder().workers(settings.workers);
     if let Some(endpoint) = &settings.endpoint {
         builder = builder.endpoint(endpoint);
+    }
+    let wire = &settings.wire;
+    if let Some(protocol) = wire.protocol {
+        builder = builder.protocol(protocol.into());
+    }
+    if wire.encoding != Encoding::None {
+        builder = builder.compression(wire.encoding.into());
+    }
+    if wire.in_flight > 0 {
+        builder = builder.in_flight(wire.in_flight);
     }
     builder.build().map_err(|error| error.to_string())
 }
@@ -219,6 +230,26 @@ impl From<Signal> for spanwire::Signal {
             Signal::Traces => Self::Traces,
             Signal::Logs => Self::Logs,
             Signal::Metrics => Self::Metrics,
+        }
+    }
+}
+
+impl From<Protocol> for spanwire::Protocol {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Grpc => Self::Grpc,
+            Protocol::Http => Self::HttpProtobuf,
+            Protocol::HttpJson => Self::HttpJson,
+        }
+    }
+}
+
+impl From<Encoding> for spanwire::Compression {
+    fn from(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::None => Self::None,
+            Encoding::Gzip => Self::Gzip,
+            Encoding::Zstd => Self::Zstd,
         }
     }
 }
