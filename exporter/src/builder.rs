@@ -28,6 +28,8 @@ mod metrics;
 mod output;
 mod settings;
 mod signals;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 
 use self::output::Output;
 
@@ -91,6 +93,8 @@ pub struct Builder {
     exporters: [Option<SignalExporter>; Signal::ALL.len()],
     limits: limits::Given,
     metrics: GivenMetricPreferences,
+    #[cfg(feature = "tls")]
+    tls: tls::Choices,
     lookup: Lookup,
 }
 
@@ -128,6 +132,8 @@ impl Builder {
             exporters: Default::default(),
             limits: limits::Given::default(),
             metrics: GivenMetricPreferences::default(),
+            #[cfg(feature = "tls")]
+            tls: tls::Choices::default(),
             lookup: Box::new(|name| std::env::var_os(name)),
         }
     }

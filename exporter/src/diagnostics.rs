@@ -77,6 +77,9 @@ pub enum Kind {
     /// There are more instrumentation scopes or resources than the exporter's table holds: the
     /// records of the others are dropped.
     TooManyScopes,
+    /// A certificate or key file was replaced by one that cannot be used: what was loaded before
+    /// stays in use.
+    Certificates,
     /// A delivery died (a bug): nothing of its signal is delivered any more.
     Died,
 }

@@ -132,10 +132,9 @@ pub(crate) struct GivenTls {
 }
 
 impl GivenTls {
-    /// Any one of the files.
-    pub(crate) fn any(&self) -> Option<&Given<PathBuf>> {
-        let all = [&self.certificate, &self.client_key, &self.client_certificate];
-        all.into_iter().flatten().next()
+    /// All that are set.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Given<PathBuf>> {
+        [&self.certificate, &self.client_key, &self.client_certificate].into_iter().flatten()
     }
 }
 

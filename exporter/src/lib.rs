@@ -18,7 +18,7 @@
 //! OTLP/JSON to a file ([`Builder::file`]); and reading encoded OTLP without decoding it ([`wire`]).
 //! Each [`Signal`] has a buffer, connections and counters of its own, so a collector that is slow
 //! with one does not hold up the others. Not there yet, and an error of [`Builder::build`] if asked
-//! for: https, gRPC, compression.
+//! for: gRPC, compression; and https without the feature `tls`.
 //!
 //! # Examples
 //!
@@ -41,6 +41,8 @@
 //! # Features
 //!
 //! - `otel_0_33` (default): the doors for `opentelemetry_sdk` 0.33, [`otel_0_33`].
+//! - `tls`: https endpoints, by [rustls](https://docs.rs/rustls). Its cryptography is that of the process's default
+//!   provider, if one is installed before [`Builder::build`], else `ring`, which needs a C compiler.
 #![forbid(unsafe_code)]
 
 mod batch;
@@ -63,10 +65,14 @@ mod stats;
 mod transport;
 pub mod wire;
 
+#[cfg(feature = "tls")]
+pub use rustls;
 pub use spanwire_runtime::driver::Choice as Io;
 pub use spanwire_runtime::pipe::WhenFull;
 
 pub use self::builder::Builder;
+#[cfg(feature = "tls")]
+pub use self::builder::tls::TlsConfig;
 pub use self::diagnostics::{Diagnostic, Kind as DiagnosticKind, Level as DiagnosticLevel};
 pub use self::encode::limits::Duplicates;
 pub use self::error::{BuildError, FlushError, ShutdownError};

@@ -135,8 +135,6 @@ fn every_unsupported_variable_is_refused_with_its_value_and_its_name() {
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "protocol"),
         #[cfg(not(feature = "zstd"))]
         ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd", "compression"),
-        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem", "tls"),
-        ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/key.pem", "tls"),
         #[cfg(not(feature = "tls"))]
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://h", "tls"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "grpc://h", "scheme"),

@@ -5,20 +5,22 @@ use std::fmt;
 use http::{HeaderName, HeaderValue};
 
 use super::Builder;
-use crate::env::{self, Given, GivenEndpoint, GivenHeader, GivenTls, OfSignal};
+use crate::env::{self, Given, GivenEndpoint, GivenHeader, GivenTls, OfSignal, So, Warning};
 use crate::error::BuildError;
 use crate::model::{Compression, Protocol, Signal};
 use crate::pipeline::carrier::{Collector, Target};
-use crate::transport::endpoint::{Endpoint, Scope};
+use crate::transport::endpoint::{Endpoint, Scheme, Scope};
 use crate::transport::http1::RequestHead;
 
 impl Builder {
     /// The collector of a signal.
     pub(super) fn collector(&self, signal: Signal, given: &OfSignal) -> Result<Target, BuildError> {
-        check_tls(&given.tls)?;
         let (protocol, compression) = self.choices(given)?;
+        let endpoint = self.choose_endpoint(signal, protocol, given)?;
         Ok(Target::Collector(Box::new(Collector {
-            endpoint: self.choose_endpoint(signal, protocol, given)?,
+            #[cfg(feature = "tls")]
+            tls: self.tls_to(signal, &endpoint, &given.tls)?,
+            endpoint,
             headers: self.merge_headers(&given.headers)?,
             header_source: self.header_source.clone(),
             protocol,
@@ -77,15 +79,17 @@ impl Builder {
     }
 }
 
-/// Refuses files for TLS, which would send data otherwise than asked for if they were ignored.
-fn check_tls(given: &GivenTls) -> Result<(), BuildError> {
-    match given.any() {
-        Some(Given { value, source_name }) => {
-            let value = value.display().to_string();
-            Err(BuildError::Unsupported { what: "tls", value, source_name })
-        }
-        None => Ok(()),
-    }
+/// Files for TLS, where there is none to be done, are no error: another signal may need them.
+pub(super) fn unused_files(target: &Target, given: &GivenTls) -> Vec<Warning> {
+    let Target::Collector(collector) = target else { return Vec::new() };
+    let is_used = collector.endpoint.scheme == Scheme::Https;
+    let files = given.files().filter(|_| !is_used);
+    let warning = |file: &Given<_>| {
+        let why = "it has no effect where the endpoint is not https: that data goes out in clear"
+            .to_owned();
+        Warning { source_name: file.source_name, so: So::Ignored, why }
+    };
+    files.map(warning).collect()
 }
 
 /// What the code chose, else what the environment did.

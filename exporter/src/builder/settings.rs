@@ -9,6 +9,7 @@ use spanwire_runtime::pipe;
 
 use super::Builder;
 use super::checks::BUFFER_BYTES_BOUNDS;
+use super::collector::unused_files;
 use super::output::Output;
 use crate::batch;
 use crate::diagnostics::{Diagnostics, Kind};
@@ -42,12 +43,13 @@ impl Builder {
     /// Joins what the code says with what the environment says. What is wrong with a signal that
     /// nobody exports is a warning.
     pub(super) fn resolve(
-        self,
+        mut self,
         given: env::Settings,
         warnings: &mut Vec<Warning>,
     ) -> Result<Settings, BuildError> {
         self.check_bounds()?;
         self.check_backoff()?;
+        self.level = self.level.or(given.level);
         let io = self.choose_io(given.io)?;
         let is_disabled = self.is_disabled.or(given.is_disabled).unwrap_or(false);
         let mut targets = Targets { output: None, is_disabled, exporters: given.exporters };
@@ -57,17 +59,24 @@ impl Builder {
             self.line(Signal::Logs, logs, &mut targets, warnings)?,
             self.line(Signal::Metrics, metrics, &mut targets, warnings)?,
         ];
-        let diagnostics = self.on_diagnostic.map_or_else(Diagnostics::default, Diagnostics::new);
+        let diagnostics = self.diagnostics();
         Ok(Settings {
             lines,
             io,
             thread_name: self.thread_name,
             workers: self.workers,
             on_thread_start,
-            diagnostics: diagnostics.from(self.level.or(given.level).unwrap_or_default()),
+            diagnostics,
             limits: self.limits.or(&given.limits).resolve(),
             metrics: self.metrics.or(given.metrics),
         })
+    }
+
+    /// Who is told of what goes wrong.
+    pub(super) fn diagnostics(&self) -> Diagnostics {
+        let handler = self.on_diagnostic.clone();
+        let diagnostics = handler.map_or_else(Diagnostics::default, Diagnostics::new);
+        diagnostics.from(self.level.unwrap_or_default())
     }
 
     /// The settings of one signal, of which the environment says `given`.
@@ -82,6 +91,11 @@ impl Builder {
         let reached = given.and_then(|given| Ok((self.collector(signal, &given)?, given)));
         if exporter == SignalExporter::Otlp && self.output.is_none() {
             let (target, given) = reached?;
+            for warning in unused_files(&target, &given.tls) {
+                if !warnings.contains(&warning) {
+                    warnings.push(warning);
+                }
+            }
             return Ok(self.line_to(target, signal, &given));
         }
         let given = match reached {

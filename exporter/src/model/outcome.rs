@@ -106,6 +106,9 @@ pub(crate) enum Phase {
     Resolve,
     /// No address accepted a connection.
     Connect,
+    /// No TLS with whom a connection leads to, or no more; the message says what to do.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "TLS makes them"))]
+    Tls,
     /// The connection was lost before a whole answer had come; the peer may have the data.
     Exchange,
     /// The attempt's time was up; the peer may have the data.
@@ -128,6 +131,7 @@ impl Phase {
         match self {
             Self::Resolve => "name_resolution_error",
             Self::Connect => "connection_error",
+            Self::Tls => "tls_error",
             Self::Exchange => "connection_lost",
             Self::Timeout => "timeout",
             Self::Protocol => "protocol_error",
@@ -170,7 +174,9 @@ impl Failure {
         if !self.message.is_empty() {
             let _ = write!(text, ": {}", self.message);
         }
-        let _ = write!(text, "; {}", self.next_step(signal));
+        if self.phase != Phase::Tls {
+            let _ = write!(text, "; {}", self.next_step(signal));
+        }
         text
     }
 
@@ -180,6 +186,7 @@ impl Failure {
             Phase::Headers => "cannot get the headers of a request from their source",
             Phase::Resolve => "cannot resolve the collector's host name",
             Phase::Connect => "cannot connect to the collector",
+            Phase::Tls => "no secure connection to the collector",
             Phase::Exchange => "lost the connection to the collector",
             Phase::Timeout => "the collector did not answer in time",
             Phase::Protocol => "the collector's answer is not acceptable HTTP/1.1",
@@ -196,6 +203,7 @@ impl Failure {
             Phase::Headers => "check what Builder::header_source was given",
             Phase::Resolve => "check the endpoint's host and the resolver",
             Phase::Connect => "check that it runs and listens at the endpoint",
+            Phase::Tls => "do what was said",
             Phase::Exchange => "check the collector's log, or a proxy's between",
             Phase::Timeout => "check the collector's load, or raise OTEL_EXPORTER_OTLP_TIMEOUT",
             Phase::Protocol => "check that the endpoint is an OTLP/HTTP port, not gRPC or TLS",

@@ -16,6 +16,8 @@ use crate::transport::connect::Connector;
 use crate::transport::endpoint::Endpoint;
 use crate::transport::header_source::ChangingHeaders;
 use crate::transport::lines::Lines;
+#[cfg(feature = "tls")]
+use crate::transport::tls::Tls;
 
 /// Where the requests of a signal go.
 #[derive(Clone, Debug)]
@@ -39,6 +41,9 @@ pub(crate) struct Collector {
     pub(crate) header_source: Option<ChangingHeaders>,
     /// Of an answer's body, so much is read at most.
     pub(crate) response_bytes_max: usize,
+    /// For an https endpoint.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 impl Target {
@@ -64,7 +69,11 @@ impl Target {
 impl Collector {
     /// What opens connections to it.
     pub(crate) fn connector(&self) -> Connector {
-        Connector { endpoint: self.endpoint.clone() }
+        Connector {
+            endpoint: self.endpoint.clone(),
+            #[cfg(feature = "tls")]
+            tls: self.tls.clone(),
+        }
     }
 }
 

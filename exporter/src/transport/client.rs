@@ -270,12 +270,12 @@ impl Client {
         let reader = &mut self.progress.reader;
         let has_begun = reader.has_begun();
         let progress = match received {
-            Err(error) => return Err(Cut::Lost(error.to_string())),
+            Err(error) => return Err(Cut::lost(&error)),
             Ok(0) => reader.end_of_stream(),
             Ok(_) => reader.feed(&self.buffer),
         };
         progress.map_err(|error| match sent {
-            Some(Err(error)) if !has_begun => Cut::Lost(error.to_string()),
+            Some(Err(error)) if !has_begun => Cut::lost(error),
             _ => Cut::Broken(error),
         })
     }

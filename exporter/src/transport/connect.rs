@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use spanwire_runtime::net::{TcpStream, UnixStream, resolve};
@@ -11,6 +13,8 @@ use spanwire_runtime::time::timeout;
 
 use super::connection::{Connection, Socket};
 use super::endpoint::Endpoint;
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 use crate::model::{Failure, Phase};
 
 /// Opens connections to one endpoint.
@@ -18,6 +22,9 @@ use crate::model::{Failure, Phase};
 pub(crate) struct Connector {
     /// Where to.
     pub(crate) endpoint: Endpoint,
+    /// For an https endpoint.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// What is to be spoken over a connection, which a TLS handshake agrees on.
@@ -31,6 +38,16 @@ pub(crate) enum Alpn {
 }
 
 impl Connector {
+    /// Opens connections in clear.
+    #[cfg(test)]
+    pub(crate) fn plain(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
     /// Opens a connection; `busy_with` says meanwhile what is waited for, in words that follow
     /// "time was up while". The caller brings the deadline.
     ///
@@ -39,7 +56,7 @@ impl Connector {
     /// The name is unknown or nobody can be asked; or no address accepted the connection.
     pub(crate) async fn connect(
         &self,
-        _alpn: Alpn,
+        alpn: Alpn,
         busy_with: &Cell<&'static str>,
     ) -> Result<Connection, Failure> {
         if let Some(path) = &self.endpoint.unix_path {
@@ -49,7 +66,32 @@ impl Connector {
         busy_with.set("resolving the collector's host name");
         let addresses = addresses_of(&self.endpoint).await?;
         busy_with.set("connecting to the collector");
-        connect_any(addresses).await.map(|stream| Connection::Plain(Socket::Tcp(stream)))
+        let socket = connect_any(addresses).await.map(Socket::Tcp)?;
+        self.secure(socket, alpn, busy_with).await
+    }
+
+    /// What is spoken over `socket`: TLS, if the endpoint wants it.
+    #[cfg(feature = "tls")]
+    async fn secure(
+        &self,
+        socket: Socket,
+        alpn: Alpn,
+        busy_with: &Cell<&'static str>,
+    ) -> Result<Connection, Failure> {
+        let Some(tls) = &self.tls else { return Ok(Connection::Plain(socket)) };
+        busy_with.set("shaking hands for TLS with the collector");
+        let stream = tls.handshake(socket, &self.endpoint.host, alpn).await?;
+        Ok(Connection::Tls(Box::new(stream)))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    async fn secure(
+        &self,
+        socket: Socket,
+        _: Alpn,
+        _: &Cell<&'static str>,
+    ) -> Result<Connection, Failure> {
+        Ok(Connection::Plain(socket))
     }
 }
 

@@ -7,6 +7,9 @@ use std::ops::Deref;
 use bytes::Bytes;
 use spanwire_runtime::net::{Stream, TcpStream, Tried, UnixStream};
 
+#[cfg(feature = "tls")]
+use super::tls::TlsStream;
+
 /// A connected socket.
 pub(crate) enum Socket {
     Tcp(TcpStream),
@@ -40,6 +43,9 @@ impl fmt::Debug for Socket {
 pub(crate) enum Connection {
     /// The bytes go as they are.
     Plain(Socket),
+    /// They go encrypted.
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream>),
 }
 
 impl Connection {
@@ -52,6 +58,8 @@ impl Connection {
     ) -> (Tried, Vec<Bytes>, Vec<u8>) {
         match self {
             Self::Plain(socket) => socket.try_exchange(request, buffer).await,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.try_exchange(request, buffer).await,
         }
     }
 
@@ -63,6 +71,8 @@ impl Connection {
     pub(crate) async fn send_all(&self, request: Vec<Bytes>) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.send_all(request).await,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.send_all(request).await,
         }
     }
 
@@ -70,6 +80,8 @@ impl Connection {
     pub(crate) async fn recv(&self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         match self {
             Self::Plain(socket) => socket.recv(buffer).await,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.recv(buffer).await,
         }
     }
 
@@ -78,6 +90,8 @@ impl Connection {
     pub(crate) fn is_stale(&self) -> bool {
         match self {
             Self::Plain(socket) => socket.is_stale(),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.is_stale(),
         }
     }
 }

@@ -16,6 +16,8 @@ pub(crate) mod header_source;
 )]
 pub mod http1;
 pub(crate) mod lines;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 mod verdict;
 
 #[cfg(feature = "internals")]

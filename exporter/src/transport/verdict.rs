@@ -11,9 +11,12 @@
 //!
 //! Source: opentelemetry-proto, docs/specification.md, "OTLP/HTTP Response".
 
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use super::http1::{Response, ResponseError};
+#[cfg(feature = "tls")]
+use super::tls::TlsError;
 use crate::model::{Failure, Outcome, Phase, Status};
 use crate::wire::response::{PartialSuccess, RpcStatus};
 
@@ -22,6 +25,9 @@ use crate::wire::response::{PartialSuccess, RpcStatus};
 pub(crate) enum Cut {
     /// The connection was lost; in the operating system's words.
     Lost(String),
+    /// TLS has ended it; in words for the user.
+    #[cfg(feature = "tls")]
+    Insecure(String),
     /// The attempt's time was up; what it was busy with.
     TimedOut(&'static str),
     /// What came is no acceptable response.
@@ -88,6 +94,8 @@ fn judge_headless(cut: &Cut) -> Outcome {
         Cut::Lost(_) | Cut::Broken(ResponseError::Truncated) => {
             Outcome::retry(Failure::new(Phase::Exchange, cut.text()))
         }
+        #[cfg(feature = "tls")]
+        Cut::Insecure(_) => Outcome::retry(Failure::new(Phase::Tls, cut.text())),
         Cut::TimedOut(_) => Outcome::retry(Failure::new(Phase::Timeout, cut.text())),
         Cut::Broken(error) => Outcome::Refused { why: broken(*error) },
     }
@@ -98,9 +106,20 @@ fn broken(error: ResponseError) -> Failure {
 }
 
 impl Cut {
+    /// The connection was lost with `error`.
+    pub(crate) fn lost(error: &io::Error) -> Self {
+        #[cfg(feature = "tls")]
+        if TlsError::is(error) {
+            return Self::Insecure(error.to_string());
+        }
+        Self::Lost(error.to_string())
+    }
+
     fn text(&self) -> String {
         match self {
             Self::Lost(message) => message.clone(),
+            #[cfg(feature = "tls")]
+            Self::Insecure(message) => message.clone(),
             Self::TimedOut(busy_with) => format!("time was up while {busy_with}"),
             Self::Broken(error) => error.to_string(),
         }

@@ -2,9 +2,11 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod otel;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -84,8 +86,17 @@ pub(crate) struct Collector {
 
 type Script = Box<dyn Fn(usize) -> Reply + Send + Sync>;
 
+/// What a connection is talked over: the socket itself, or what wraps it.
+pub(crate) trait Talk: Read + Write {}
+
+impl<T: Read + Write> Talk for T {}
+
+/// Wraps a connection that was accepted; or it is closed.
+type Wrap = Box<dyn Fn(TcpStream) -> io::Result<Box<dyn Talk>> + Send + Sync>;
+
 struct Shared {
     script: Script,
+    wrap: Wrap,
     /// Whether whole requests are kept, with what came of them.
     records: bool,
     state: Mutex<State>,
@@ -122,6 +133,15 @@ impl Collector {
         Self::listen(TcpListener::bind((own_ip(), 0)).unwrap(), Box::new(script), false)
     }
 
+    /// As `concurrent`, over what `wrap` makes of each connection.
+    pub(crate) fn wrapped(
+        wrap: impl Fn(TcpStream) -> io::Result<Box<dyn Talk>> + Send + Sync + 'static,
+        script: impl Fn(usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind((own_ip(), 0)).unwrap();
+        Self::listen_wrapped(listener, Box::new(wrap), Box::new(script), false)
+    }
+
     /// As `concurrent`; whole requests are kept, whatever is answered, and nothing else.
     pub(crate) fn recording(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
         Self::listen(TcpListener::bind((own_ip(), 0)).unwrap(), Box::new(script), true)
@@ -137,9 +157,15 @@ impl Collector {
     }
 
     fn listen(listener: TcpListener, script: Script, records: bool) -> Self {
+        let plain: Wrap = Box::new(|stream| Ok(Box::new(stream)));
+        Self::listen_wrapped(listener, plain, script, records)
+    }
+
+    fn listen_wrapped(listener: TcpListener, wrap: Wrap, script: Script, records: bool) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             script,
+            wrap,
             records,
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -307,14 +333,18 @@ impl Shared {
 
     /// Serves one connection until it ends; how it ends is the client's business.
     fn serve(&self, stream: TcpStream) {
-        let mut reader = BufReader::new(stream.try_clone().unwrap());
-        let mut writer = stream;
+        let socket = stream.try_clone().unwrap();
+        let Ok(talk) = (self.wrap)(stream) else {
+            let _ = socket.shutdown(Shutdown::Both);
+            return;
+        };
+        let mut reader = BufReader::new(talk);
         while let Ok((head, body)) = read_request(&mut reader) {
             match self.answer(head, &body) {
-                Some(answer) if writer.write_all(&answer).is_ok() => {}
+                Some(answer) if reader.get_mut().write_all(&answer).is_ok() => {}
                 Some(_) => return,
                 None => {
-                    let _ = writer.shutdown(Shutdown::Both);
+                    let _ = socket.shutdown(Shutdown::Both);
                     return;
                 }
             }

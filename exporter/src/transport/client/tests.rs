@@ -72,7 +72,7 @@ fn client(
 
 fn connector(url: &str) -> Connector {
     let endpoint = Endpoint::parse(url, Scope::Base(Signal::Traces), "test").unwrap();
-    Connector { endpoint }
+    Connector::plain(endpoint)
 }
 
 fn drivers() -> [driver::Choice; 2] {
