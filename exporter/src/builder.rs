@@ -26,6 +26,7 @@ mod compression;
 mod headers;
 mod metrics;
 mod output;
+mod proxy;
 mod settings;
 mod signals;
 #[cfg(feature = "tls")]
@@ -69,6 +70,8 @@ pub struct Builder {
     output: Option<Output>,
     headers: Vec<(String, String)>,
     header_source: Option<ChangingHeaders>,
+    proxy: Option<String>,
+    no_proxy: Option<String>,
     timeout: Option<Duration>,
     export_timeout: Option<Duration>,
     protocol: Option<Protocol>,
@@ -110,6 +113,8 @@ impl Builder {
             output: None,
             headers: Vec::new(),
             header_source: None,
+            proxy: None,
+            no_proxy: None,
             timeout: None,
             export_timeout: None,
             protocol: None,

@@ -26,6 +26,7 @@ use crate::model::{Compression, GivenMetricPreferences, Protocol, Signal, Signal
 mod attributes;
 mod header;
 mod metrics;
+mod proxy;
 mod reader;
 mod sdk;
 mod signal;
@@ -34,6 +35,7 @@ pub(crate) mod table;
 #[cfg(test)]
 pub(crate) use self::header::hidden as hidden_headers;
 pub(crate) use self::header::{GivenHeader, merge as merge_headers, parse as parse_header};
+pub(crate) use self::proxy::GivenProxies;
 use self::reader::Env;
 #[cfg(feature = "otel_0_33")]
 pub(crate) use self::sdk::Propagator;
@@ -100,6 +102,8 @@ pub(crate) struct OfSignal {
     pub(crate) insecure: Option<Given<bool>>,
     /// Files for TLS.
     pub(crate) tls: GivenTls,
+    /// Proxies, which are the same for all signals.
+    pub(crate) proxies: GivenProxies,
     /// Headers of each request; each name occurs once.
     pub(crate) headers: Vec<GivenHeader>,
     /// Bounds one attempt; zero is no limit.

@@ -19,6 +19,15 @@ pub enum BuildError {
         /// What is wrong with it.
         why: String,
     },
+    /// The proxy of an endpoint is none that this exporter can ask. The caller's to fix.
+    InvalidProxy {
+        /// The value as given, without user name, password and query.
+        value: String,
+        /// The builder method or environment variable that it came from.
+        source_name: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A header cannot be sent. The caller's to fix; its value is never shown.
     InvalidHeader {
         /// The header's name; or `item N` of those given, counted from 1, if what stands in the
@@ -58,6 +67,7 @@ impl BuildError {
     pub fn source_name(&self) -> Option<&'static str> {
         match self {
             Self::InvalidEndpoint { source_name, .. }
+            | Self::InvalidProxy { source_name, .. }
             | Self::InvalidHeader { source_name, .. }
             | Self::Unsupported { source_name, .. }
             | Self::InvalidValue { source_name, .. } => Some(source_name),
@@ -71,6 +81,13 @@ impl fmt::Display for BuildError {
         match self {
             Self::InvalidEndpoint { value, source_name, why } => {
                 write!(f, "the endpoint {value:?} from {source_name} cannot be used: {why}")
+            }
+            Self::InvalidProxy { value, source_name, why } => {
+                write!(
+                    f,
+                    "the proxy {value:?} from {source_name} cannot be used: {why}; correct it, or \
+                     list the endpoint's host in NO_PROXY"
+                )
             }
             Self::InvalidHeader { name, source_name, why } => {
                 write!(f, "the header {name} from {source_name} cannot be sent: {why}")

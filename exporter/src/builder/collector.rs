@@ -20,6 +20,7 @@ impl Builder {
         Ok(Target::Collector(Box::new(Collector {
             #[cfg(feature = "tls")]
             tls: self.tls_to(signal, &endpoint, &given.tls)?,
+            proxy: self.proxy_of(&endpoint, &given.proxies)?,
             endpoint,
             headers: self.merge_headers(&given.headers)?,
             header_source: self.header_source.clone(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reader::Env;
-use super::{Given, GivenEndpoint, GivenTls, OfSignal, So, header};
+use super::{Given, GivenEndpoint, GivenTls, OfSignal, So, header, proxy};
 use crate::error::BuildError;
 use crate::model::{Compression, Protocol, Signal};
 
@@ -49,6 +49,7 @@ pub(super) fn read(env: &mut Env<'_>, names: &Names) -> Result<OfSignal, BuildEr
                 client_key: file(env, &names.client_key),
                 client_certificate: file(env, &names.client_certificate),
             },
+            proxies: proxy::read(env),
             headers: header::read(env, &names.headers)?,
             timeout: env.first_number(&names.timeout).map(millis),
             export_timeout: env.first_number(names.export_timeout).map(millis),

@@ -281,4 +281,26 @@ pub(crate) static TABLE: &[Row] = &[
         .takes("auto, uring or epoll", "auto")
         .code("Builder::io")
         .effect("which driver moves the bytes; uring fails where it is denied, auto falls back"),
+    row("E41", &["http_proxy", "HTTP_PROXY"], Reader::Exporter)
+        .takes("URL of an HTTP proxy", "the one for all")
+        .code("Builder::proxy")
+        .effect(
+            "who is asked for a tunnel to http:// endpoints elsewhere than on this machine; with \
+             REQUEST_METHOD (CGI) the lower case alone",
+        )
+        .shows(Shows::Url),
+    row("E42", &["https_proxy", "HTTPS_PROXY"], Reader::Exporter)
+        .takes("URL of an HTTP proxy", "the one for all")
+        .code("Builder::proxy")
+        .effect("the same for https:// endpoints")
+        .shows(Shows::Url),
+    row("E43", &["all_proxy", "ALL_PROXY"], Reader::Exporter)
+        .takes("URL of an HTTP proxy", "none")
+        .code("Builder::proxy")
+        .effect("the same for endpoints that have no proxy of their scheme")
+        .shows(Shows::Url),
+    row("E44", &["no_proxy", "NO_PROXY"], Reader::Exporter)
+        .takes("list of names, addresses, networks, each with :port or not; or *", "none")
+        .code("Builder::no_proxy")
+        .effect("endpoints that are connected to directly"),
 ];

@@ -86,7 +86,7 @@ fn every_row_of_the_table_says_all_there_is_to_say() {
 #[test]
 fn what_means_nothing_is_ignored_or_told_of_whatever_variable_it_stands_in() {
     // What takes any text.
-    let free = ["E1", "E3", "E4", "E5", "E15", "E40"];
+    let free = ["E1", "E3", "E4", "E5", "E15", "E40", "E41", "E42", "E43", "E44"];
     for row in table::TABLE.iter().filter(|row| !free.contains(&row.id)) {
         for name in row.names {
             let (_, warnings) = read_from(&[(name, "-1,\u{1f}")]);
@@ -113,6 +113,31 @@ fn a_variable_that_is_not_utf8_is_ignored_with_a_warning_and_the_generic_one_app
             "SPANWIRE_IO is ignored: it is not UTF-8",
         ]
     );
+}
+
+#[test]
+fn proxies_are_read_in_lower_case_first_and_a_cgi_program_trusts_no_other() {
+    let proxies = |variables: &[(&str, &str)]| {
+        let (settings, warnings) = read_from(variables);
+        (traces(settings).unwrap().proxies, warnings)
+    };
+    let name = |given: &Option<Given<String>>| given.as_ref().map(|given| given.source_name);
+    let upper = [("HTTP_PROXY", "a"), ("HTTPS_PROXY", "b"), ("ALL_PROXY", "c"), ("NO_PROXY", "d")];
+    let lower = [("http_proxy", "e"), ("https_proxy", "f"), ("all_proxy", "g"), ("no_proxy", "h")];
+    for (variables, names) in [
+        (upper.to_vec(), upper.map(|(name, _)| name)),
+        ([upper, lower].concat(), lower.map(|(name, _)| name)),
+    ] {
+        let (found, warnings) = proxies(&variables);
+        let found = [&found.http, &found.https, &found.all, &found.no_proxy].map(name);
+        assert_eq!((found, warnings), (names.map(Some), vec![]));
+    }
+    let cgi = [("REQUEST_METHOD", "GET"), ("HTTP_PROXY", "a"), ("HTTPS_PROXY", "b")];
+    let (found, warnings) = proxies(&cgi);
+    assert_eq!((name(&found.http), name(&found.https)), (None, Some("HTTPS_PROXY")));
+    assert!(warnings.iter().any(|text| text.starts_with("HTTP_PROXY is ignored")), "{warnings:?}");
+    let (found, _) = proxies(&[cgi.as_slice(), &[("http_proxy", "c")]].concat());
+    assert_eq!(name(&found.http), Some("http_proxy"));
 }
 
 #[test]

@@ -109,6 +109,8 @@ pub(crate) enum Phase {
     /// No TLS with whom a connection leads to, or no more; the message says what to do.
     #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "TLS makes them"))]
     Tls,
+    /// The proxy between did not open a tunnel; the collector was not asked.
+    Proxy,
     /// The connection was lost before a whole answer had come; the peer may have the data.
     Exchange,
     /// The attempt's time was up; the peer may have the data.
@@ -132,6 +134,7 @@ impl Phase {
             Self::Resolve => "name_resolution_error",
             Self::Connect => "connection_error",
             Self::Tls => "tls_error",
+            Self::Proxy => "proxy_error",
             Self::Exchange => "connection_lost",
             Self::Timeout => "timeout",
             Self::Protocol => "protocol_error",
@@ -187,6 +190,7 @@ impl Failure {
             Phase::Resolve => "cannot resolve the collector's host name",
             Phase::Connect => "cannot connect to the collector",
             Phase::Tls => "no secure connection to the collector",
+            Phase::Proxy => "cannot reach the collector through the proxy",
             Phase::Exchange => "lost the connection to the collector",
             Phase::Timeout => "the collector did not answer in time",
             Phase::Protocol => "the collector's answer is not acceptable HTTP/1.1",
@@ -204,6 +208,7 @@ impl Failure {
             Phase::Resolve => "check the endpoint's host and the resolver",
             Phase::Connect => "check that it runs and listens at the endpoint",
             Phase::Tls => "do what was said",
+            Phase::Proxy => "check the proxy, or list the collector's host in NO_PROXY",
             Phase::Exchange => "check the collector's log, or a proxy's between",
             Phase::Timeout => "check the collector's load, or raise OTEL_EXPORTER_OTLP_TIMEOUT",
             Phase::Protocol => "check that the endpoint is an OTLP/HTTP port, not gRPC or TLS",

@@ -16,6 +16,7 @@ use crate::transport::connect::Connector;
 use crate::transport::endpoint::Endpoint;
 use crate::transport::header_source::ChangingHeaders;
 use crate::transport::lines::Lines;
+use crate::transport::proxy::Proxy;
 #[cfg(feature = "tls")]
 use crate::transport::tls::Tls;
 
@@ -32,6 +33,8 @@ pub(crate) enum Target {
 #[derive(Clone, Debug)]
 pub(crate) struct Collector {
     pub(crate) endpoint: Endpoint,
+    /// Who is asked for a tunnel to it; none if it is reached directly.
+    pub(crate) proxy: Option<Proxy>,
     /// Sent with each request; values are marked as sensitive.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) protocol: Protocol,
@@ -71,6 +74,7 @@ impl Collector {
     pub(crate) fn connector(&self) -> Connector {
         Connector {
             endpoint: self.endpoint.clone(),
+            proxy: self.proxy.clone(),
             #[cfg(feature = "tls")]
             tls: self.tls.clone(),
         }

@@ -1,7 +1,7 @@
 //! Carrying requests to a collector.
 //!
 //! What can be decided without a socket is pure: where an endpoint string points (`endpoint`),
-//! the bytes of HTTP/1.1 ([`http1`]), what an answer means (`verdict`). What needs one drives
+//! whether a proxy is between (`proxy`), the bytes of HTTP/1.1 ([`http1`]), what an answer means (`verdict`). What needs one drives
 //! those: `connect`, over which kind of socket `connection` hides, and `client`. `lines` is what stands in for a collector: a file. There is no pool: each of the exporter's lanes owns a client,
 //! and a client keeps one connection.
 
@@ -16,6 +16,7 @@ pub(crate) mod header_source;
 )]
 pub mod http1;
 pub(crate) mod lines;
+pub(crate) mod proxy;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 mod verdict;

@@ -160,6 +160,12 @@ impl Socket {
         Some(Ok(count))
     }
 
+    /// Keeps `bytes` for the next receive, before all that is kept already.
+    pub(crate) fn give_back(&self, bytes: &[u8]) {
+        let kept = &mut self.unclaimed.borrow_mut().bytes;
+        kept.splice(..0, bytes.iter().copied());
+    }
+
     /// An orphaned accept has ended with a connection, which is kept for the next accept.
     pub(super) fn keep_connection(&self, connection: Connection) {
         self.unclaimed.borrow_mut().connections.push_back(connection);

@@ -125,6 +125,14 @@ impl Stream {
         (received, buf)
     }
 
+    /// Gives back what was received last and belongs to whoever receives next, such as the bytes
+    /// behind the answer of a proxy: the next receive begins with them.
+    ///
+    /// Until then the stream is [stale](Self::is_stale), as if the peer had just sent them.
+    pub fn unread(&self, bytes: &[u8]) {
+        self.socket.give_back(bytes);
+    }
+
     /// Closes one direction or both, while the stream stays open: after [`Shutdown::Write`] the
     /// peer sees the end of the stream behind everything that was sent, and may still answer.
     ///

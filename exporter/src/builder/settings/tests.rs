@@ -111,3 +111,33 @@ fn debug_shows_no_credentials() {
     let shown = format!("{builder:?}");
     assert!(!shown.contains("secret") && shown.contains("***@h/path"), "{shown}");
 }
+
+#[test]
+fn the_proxy_of_the_code_beats_the_variable_and_so_do_its_exceptions() {
+    let variables = || {
+        with_env(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.example"),
+            ("HTTP_PROXY", "http://variable:1"),
+            ("NO_PROXY", "direct.example"),
+        ])
+    };
+    let host = |builder: Builder| {
+        let [traces, ..] = builder.settings().unwrap().lines;
+        let Target::Collector(collector) = &traces.target else { panic!("no output was chosen") };
+        collector.proxy.as_ref().map(|proxy| proxy.host.clone())
+    };
+    let code = || variables().proxy("http://code:2");
+    assert_eq!(host(variables()).as_deref(), Some("variable"));
+    assert_eq!(host(variables().endpoint("http://direct.example")), None);
+    assert_eq!(host(variables().endpoint("http://localhost")), None);
+    assert_eq!(host(code()).as_deref(), Some("code"));
+    assert_eq!(host(code().endpoint("http://localhost")).as_deref(), Some("code"));
+    assert_eq!(host(code().endpoint("http://direct.example")), None);
+    assert_eq!(
+        host(code().no_proxy("").endpoint("http://direct.example")).as_deref(),
+        Some("code")
+    );
+    assert_eq!(host(code().no_proxy("*")), None);
+    let Err(error) = variables().proxy("socks5://p").settings() else { panic!("it is no proxy") };
+    assert!(error.to_string().contains("Builder::proxy"), "{error}");
+}

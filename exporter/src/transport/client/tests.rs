@@ -1,6 +1,7 @@
 //! The client against scripted servers on plain sockets, over both drivers.
 
 mod headers;
+mod proxy;
 mod unix;
 
 use std::io::{Read, Write};

@@ -123,6 +123,8 @@ pub struct ResponseReader {
     interim_bytes: usize,
     /// What is known of the response; its status is 0 until the final head is complete.
     response: Response,
+    /// The response is done with its head: it answers a CONNECT.
+    is_of_tunnel: bool,
 }
 
 #[derive(Debug)]
@@ -142,7 +144,15 @@ impl ResponseReader {
     /// Awaits a response.
     pub fn new(limits: ResponseLimits) -> Self {
         let state = State::Head(Vec::new());
-        Self { limits, state, interim: 0, interim_bytes: 0, response: Response::default() }
+        let response = Response::default();
+        Self { limits, state, interim: 0, interim_bytes: 0, response, is_of_tunnel: false }
+    }
+
+    /// Awaits the response to a CONNECT, which ends with its head: what follows a success comes
+    /// through the tunnel, whatever the head says (RFC 9110, section 9.3.6), and what follows
+    /// another status is of no interest.
+    pub fn of_tunnel(limits: ResponseLimits) -> Self {
+        Self { is_of_tunnel: true, ..Self::new(limits) }
     }
 
     /// Takes what arrived, all of it. Bytes after the end make the connection unusable, no more.
@@ -158,6 +168,22 @@ impl ResponseReader {
             input = &input[taken..];
         }
         self.progress()
+    }
+
+    /// As [`feed`](Self::feed), but leaves what comes behind the end. Also says how much was
+    /// taken.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn feed_to_end(&mut self, input: &[u8]) -> Result<(Progress, usize), ResponseError> {
+        let mut taken = 0;
+        while taken < input.len() && !matches!(self.state, State::Done) {
+            taken += self.advance(&input[taken..]).inspect_err(|error| {
+                self.state = State::Failed(*error);
+            })?;
+        }
+        Ok((self.progress()?, taken))
     }
 
     /// Says that nothing more will arrive.
@@ -294,7 +320,10 @@ impl ResponseReader {
                     body: Vec::new(),
                     close: fields::close_reason(head),
                 };
-                self.begin_body(fields::framing(head)?)
+                match self.is_of_tunnel {
+                    true => self.begin_body(Framing::Empty),
+                    false => self.begin_body(fields::framing(head)?),
+                }
             }
         }
     }

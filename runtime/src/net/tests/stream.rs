@@ -229,3 +229,21 @@ fn send_and_receive_at_the_same_time() {
         });
     });
 }
+
+#[test]
+fn what_is_given_back_comes_first_and_makes_the_stream_stale_until_it_is_taken() {
+    on_each_driver(|driver| {
+        block_on(driver, async {
+            let (stream, mut peer) = pair().await;
+            peer.write_all(b"abcdef").unwrap();
+            let received = recv_exact(&stream, 6).await;
+            assert!(!stream.is_stale());
+            stream.unread(&received[4..]);
+            stream.unread(&received[2..4]);
+            assert!(stream.is_stale());
+            peer.write_all(b"gh").unwrap();
+            assert_eq!(recv_exact(&stream, 6).await, b"cdefgh");
+            assert!(!stream.is_stale());
+        });
+    });
+}
