@@ -1,27 +1,50 @@
-//! https: who is trusted and who we are, against rustls as a server.
+//! https: who is trusted and who we are, against rustls as a server; and what a user is told when
+//! there is no trust.
 #![cfg(feature = "tls")]
 
 mod support;
 
-use rustls::HandshakeKind;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use rustls::version::{TLS12, TLS13};
-use spanwire::{Exporter, Io, TlsConfig};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConnection, StreamOwned};
+use spanwire::{BuildError, Builder, Exporter, Io, Signal, TlsConfig};
 
-use support::otel::{DRIVERS, LONG, builder, end_spans, provider};
-use support::tls::{Authority, Server};
-use support::{Collector, Reply};
-
-/// An exporter to `collector` over TLS.
-fn secure(collector: &Collector, io: Io, tls: TlsConfig) -> Exporter {
-    builder(&endpoint(collector)).0.io(io).tls(tls.server_name(NAME)).build().unwrap()
-}
-
-fn endpoint(collector: &Collector) -> String {
-    format!("https://{}", collector.address())
-}
+use support::otel::{
+    DRIVERS, Diagnostics, LONG, assert_balanced, builder, emit_logs, end_spans, logger_provider,
+    provider,
+};
+use support::tls::{Authority, Folder, Identity, Server, cutting};
+use support::{Collector, Reply, dead_address};
 
 /// What servers have certificates for; nobody resolves it.
 const NAME: &str = "collector.test";
+/// Refuses for now, and closes the connection.
+const LATER: Reply = Reply::Refuse(503, "connection: close\r\n", Vec::new());
+
+/// A builder of an exporter to `collector` over TLS, which does not ask for a name by itself.
+fn to(collector: &Collector, tls: TlsConfig) -> (Builder, Diagnostics) {
+    let (builder, diagnostics) = builder(&format!("https://{}", collector.address()));
+    (builder.tls(tls.server_name(NAME)), diagnostics)
+}
+
+fn secure(collector: &Collector, io: Io, tls: TlsConfig) -> Exporter {
+    to(collector, tls).0.io(io).build().unwrap()
+}
+
+/// Trusts whom `authority` has signed.
+fn trusting(authority: &Authority) -> TlsConfig {
+    TlsConfig::new().ca_pem(authority.pem())
+}
+
+fn presenting(tls: TlsConfig, identity: &Identity) -> TlsConfig {
+    tls.client_certificate_pem(&identity.certificate).client_key_pem(&identity.key)
+}
 
 #[test]
 fn spans_arrive_over_either_version_of_tls_on_either_driver() {
@@ -30,19 +53,654 @@ fn spans_arrive_over_either_version_of_tls_on_either_driver() {
         for version in [&TLS12, &TLS13] {
             let server = Server::new(&authority.identity(&[NAME])).version(version);
             let (collector, seen) = server.start(|_| Reply::Accept);
-            let exporter = secure(&collector, io, TlsConfig::new().ca_pem(authority.pem()));
+            let exporter = secure(&collector, io, trusting(&authority));
             let provider = provider(&exporter, "service");
             for _ in 0..3 {
                 end_spans(&provider, 100);
                 exporter.flush(LONG).unwrap();
             }
             assert_eq!(collector.ids().len(), 300);
+            assert_balanced(&exporter.stats(), 300);
             let handshakes = seen.handshakes();
             assert_eq!(handshakes.len(), 1, "one connection carries all: {handshakes:?}");
             assert_eq!(handshakes[0].kind, HandshakeKind::Full);
+            assert_eq!(handshakes[0].version, version.version);
             assert_eq!(handshakes[0].protocol.as_deref(), Some("http/1.1"));
             assert_eq!(handshakes[0].name.as_deref(), Some(NAME));
             assert_eq!(handshakes[0].client, None);
         }
     }
+}
+
+#[test]
+fn a_request_larger_than_one_send_and_a_slow_reader_arrives_whole() {
+    let authority = Authority::new("ours");
+    for io in DRIVERS {
+        let (collector, seen) = Server::new(&authority.identity(&[NAME])).start(|_| Reply::Accept);
+        let (builder, _) = to(&collector, trusting(&authority));
+        let exporter =
+            builder.io(io).batch_bytes(3 << 20).in_flight(1).batch_age(LONG).build().unwrap();
+        let provider = provider(&exporter, "service");
+        let ended = end_spans(&provider, 30_000);
+        exporter.flush(LONG).unwrap();
+        let ids = collector.ids();
+        assert!(ended.iter().all(|id| ids.get(id) == Some(&1)));
+        assert_eq!(ids.len(), 30_000);
+        assert_eq!(seen.handshakes().len(), 1);
+    }
+}
+
+#[test]
+fn a_server_that_changes_its_keys_keeps_the_connection() {
+    let authority = Authority::new("ours");
+    for io in DRIVERS {
+        let server = Server::new(&authority.identity(&[NAME])).version(&TLS13).updating_keys();
+        let (collector, seen) = server.start(|_| Reply::Accept);
+        let exporter = secure(&collector, io, trusting(&authority));
+        let provider = provider(&exporter, "service");
+        for _ in 0..5 {
+            end_spans(&provider, 10);
+            exporter.flush(LONG).unwrap();
+        }
+        assert_eq!(collector.ids().len(), 50);
+        assert_eq!(seen.handshakes().len(), 1);
+        assert_eq!(exporter.stats().retries, 0);
+    }
+}
+
+#[test]
+fn a_certificate_for_an_ip_address_is_as_good_as_one_for_a_name() {
+    let authority = Authority::new("ours");
+    let (collector, seen) = Server::new(&authority.identity(&["x"])).start(|_| Reply::Accept);
+    let address = collector.address().ip().to_string();
+    seen.serve_by(&Server::new(&authority.identity(&[&address])));
+    let (builder, _) = builder(&format!("https://{}", collector.address()));
+    let exporter = builder.tls(trusting(&authority)).build().unwrap();
+    end_spans(&provider(&exporter, "service"), 3);
+    exporter.flush(LONG).unwrap();
+    assert_eq!(collector.ids().len(), 3);
+    assert_eq!(seen.handshakes()[0].name, None, "an address is no server name");
+}
+
+#[test]
+fn a_client_certificate_is_shown_to_who_asks_for_one() {
+    let (authority, clients) = (Authority::new("ours"), Authority::new("clients"));
+    let us = clients.identity(&["us"]);
+    for io in DRIVERS {
+        for version in [&TLS12, &TLS13] {
+            let server = Server::new(&authority.identity(&[NAME])).version(version);
+            let (collector, seen) = server.clients_of(&clients).start(|_| Reply::Accept);
+            let exporter = secure(&collector, io, presenting(trusting(&authority), &us));
+            end_spans(&provider(&exporter, "service"), 3);
+            exporter.flush(LONG).unwrap();
+            assert_eq!(collector.ids().len(), 3);
+            assert!(seen.handshakes()[0].client.is_some());
+        }
+    }
+}
+
+/// What a user is told of a server that data does not go to; and that it is kept.
+fn complaint(builder: Builder, diagnostics: &Diagnostics, io: Io) -> String {
+    let exporter = builder.io(io).batch_age(Duration::from_millis(5)).build().unwrap();
+    // It would be flushed if it were dropped now.
+    let provider = provider(&exporter, "service");
+    end_spans(&provider, 7);
+    let told = diagnostics.wait_for("ExportFailing");
+    let stats = exporter.stats();
+    assert_eq!((stats.in_flight, stats.dropped.total()), (7, 0), "it may be repaired");
+    assert!(exporter.shutdown(Duration::ZERO).is_err());
+    assert_balanced(&exporter.stats(), 7);
+    assert!(told.contains(NO_CONNECTION), "{told}");
+    assert!(!told.contains("PRIVATE KEY"));
+    told
+}
+
+const NO_CONNECTION: &str = "traces: no secure connection to the collector: ";
+
+#[test]
+fn a_certificate_of_an_unknown_authority_is_refused_and_the_variable_is_named() {
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    for io in DRIVERS {
+        let (collector, seen) = Server::new(&theirs.identity(&[NAME])).start(|_| Reply::Accept);
+        let (builder, diagnostics) = to(&collector, trusting(&ours));
+        let told = complaint(builder, &diagnostics, io);
+        assert!(
+            told.ends_with(
+                "the collector's certificate is not signed by an authority of a PEM text \
+             (TlsConfig::ca_pem); set OTEL_EXPORTER_OTLP_CERTIFICATE to a PEM file with the \
+             certificate of its authority"
+            ),
+            "{told}"
+        );
+        assert_eq!(collector.requests(), 0);
+        assert!(
+            seen.failures()[0].contains("UnknownCA"),
+            "the server is told: {:?}",
+            seen.failures()
+        );
+    }
+}
+
+#[test]
+fn without_an_authority_of_its_own_the_machines_are_asked() {
+    let authority = Authority::new("nobody's");
+    let (collector, _) = Server::new(&authority.identity(&[NAME])).start(|_| Reply::Accept);
+    let (builder, diagnostics) = to(&collector, TlsConfig::new());
+    match builder.build() {
+        // A machine without any.
+        Err(error) => assert!(error.to_string().contains("ca-certificates"), "{error}"),
+        Ok(exporter) => {
+            let provider = provider(&exporter, "service");
+            end_spans(&provider, 1);
+            let told = diagnostics.wait_for("ExportFailing");
+            assert!(told.contains("an authority that this machine trusts"), "{told}");
+            assert!(exporter.shutdown(Duration::ZERO).is_err());
+        }
+    }
+}
+
+#[test]
+fn a_certificate_for_another_name_is_refused_and_both_names_are_told() {
+    let authority = Authority::new("ours");
+    let identity = authority.identity(&["other.test", "third.test"]);
+    for io in DRIVERS {
+        let (collector, _) = Server::new(&identity).start(|_| Reply::Accept);
+        let (builder, diagnostics) = to(&collector, trusting(&authority));
+        let told = complaint(builder, &diagnostics, io);
+        assert!(
+            told.contains("\"other.test\"") && told.contains(&format!("not for {NAME}")),
+            "{told}"
+        );
+        assert!(told.contains("TlsConfig::server_name"), "{told}");
+    }
+}
+
+#[test]
+fn an_expired_certificate_is_refused_with_its_date() {
+    let authority = Authority::new("ours");
+    for io in DRIVERS {
+        let (collector, _) = Server::new(&authority.expired(&[NAME])).start(|_| Reply::Accept);
+        let (builder, diagnostics) = to(&collector, trusting(&authority));
+        let told = complaint(builder, &diagnostics, io);
+        assert!(told.contains("certificate expired on Mon, 03 Feb 2020 00:00:00 GMT"), "{told}");
+    }
+}
+
+#[test]
+fn a_server_that_wants_a_client_certificate_and_gets_none_is_told_by_variable() {
+    let authority = Authority::new("ours");
+    for io in DRIVERS {
+        for version in [&TLS12, &TLS13] {
+            let server = Server::new(&authority.identity(&[NAME])).version(version);
+            let (collector, _) = server.clients_of(&authority).start(|_| Reply::Accept);
+            let (builder, diagnostics) = to(&collector, trusting(&authority));
+            let told = complaint(builder, &diagnostics, io);
+            assert!(
+                told.ends_with(
+                    "the collector wants a client certificate; set \
+                 OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY"
+                ),
+                "{told}"
+            );
+            assert_eq!(collector.requests(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_client_certificate_that_a_server_does_not_accept_is_named() {
+    let (authority, strange) = (Authority::new("ours"), Authority::new("strange"));
+    for io in DRIVERS {
+        for (us, why) in [
+            (strange.identity(&["us"]), "its authority is unknown there (the alert UnknownCA)"),
+            (authority.expired(&["us"]), "it has expired (the alert CertificateExpired)"),
+        ] {
+            let server = Server::new(&authority.identity(&[NAME])).clients_of(&authority);
+            let (collector, _) = server.start(|_| Reply::Accept);
+            let (builder, diagnostics) = to(&collector, presenting(trusting(&authority), &us));
+            let told = complaint(builder, &diagnostics, io);
+            let whose = "the collector does not accept our client certificate, a PEM text \
+                         (TlsConfig::client_certificate_pem): ";
+            assert!(told.ends_with(&format!("{whose}{why}")), "{told}");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_speak_tls_gets_nothing_and_is_named() {
+    for io in DRIVERS {
+        let collector = Collector::start();
+        let (builder, diagnostics) = to(&collector, trusting(&Authority::new("ours")));
+        // Whoever reads a hello as HTTP waits for the end of its line: it has to be told to end.
+        let talker = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = talker.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in talker.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+                let _ = stream.read(&mut [0; 1024]);
+            }
+        });
+        let builder = builder.endpoint(format!("https://{address}"));
+        let told = complaint(builder, &diagnostics, io);
+        assert!(told.contains("does not speak TLS there; use an http:// endpoint"), "{told}");
+        assert_eq!(collector.requests(), 0);
+    }
+}
+
+#[test]
+fn a_server_for_another_protocol_is_told_apart() {
+    let authority = Authority::new("ours");
+    let server = Server::new(&authority.identity(&[NAME])).protocols(&["h2"]);
+    let (collector, _) = server.start(|_| Reply::Accept);
+    let (builder, diagnostics) = to(&collector, trusting(&authority));
+    let told = complaint(builder, &diagnostics, Io::Auto);
+    assert!(told.contains("(ALPN)") && told.contains("OTEL_EXPORTER_OTLP_PROTOCOL"), "{told}");
+}
+
+#[test]
+fn a_server_that_does_not_say_what_it_speaks_speaks_http() {
+    let authority = Authority::new("ours");
+    let server = Server::new(&authority.identity(&[NAME])).protocols(&[]);
+    let (collector, _) = server.start(|_| Reply::Accept);
+    let exporter = secure(&collector, Io::Auto, trusting(&authority));
+    end_spans(&provider(&exporter, "service"), 2);
+    exporter.flush(LONG).unwrap();
+}
+
+#[test]
+fn a_handshake_that_nobody_answers_ends_with_the_attempt() {
+    for io in DRIVERS {
+        let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (builder, diagnostics) = builder(&format!("https://{}", mute.local_addr().unwrap()));
+        let builder = builder.io(io).tls(trusting(&Authority::new("ours")));
+        let exporter = builder.timeout(Duration::from_millis(50)).build().unwrap();
+        let provider = provider(&exporter, "service");
+        end_spans(&provider, 1);
+        let told = diagnostics.wait_for("ExportFailing");
+        assert!(told.contains("time was up while shaking hands for TLS"), "{told}");
+        assert!(exporter.shutdown(Duration::ZERO).is_err());
+        assert_balanced(&exporter.stats(), 1);
+    }
+}
+
+#[test]
+fn a_connection_that_is_cut_anywhere_loses_nothing() {
+    let authority = Authority::new("ours");
+    for io in DRIVERS {
+        for version in [&TLS12, &TLS13] {
+            let server = Server::new(&authority.identity(&[NAME])).version(version);
+            let (collector, _) = server.start(|_| Reply::Accept);
+            // Through the handshake, the tickets and the answer, and beyond.
+            let limits = (0..2000).step_by(131).collect();
+            let address = cutting(collector.address(), limits);
+            let (builder, _) = to(&collector, trusting(&authority));
+            let ms = Duration::from_millis;
+            let builder = builder.retry_backoff(ms(1), ms(5)).in_flight(1);
+            let builder = builder.endpoint(format!("https://{address}"));
+            let exporter = builder.io(io).build().unwrap();
+            let ended = end_spans(&provider(&exporter, "service"), 20);
+            exporter.flush(LONG).unwrap();
+            let ids = collector.ids();
+            assert!(ended.iter().all(|id| ids.contains_key(id)));
+            assert_eq!(exporter.stats().delivered, 20);
+            assert!(exporter.stats().retries >= 5, "{:?}", exporter.stats());
+        }
+    }
+}
+
+/// Reads a whole request, which has a body, and answers it with `answer`.
+fn answer(
+    mut stream: StreamOwned<ServerConnection, std::net::TcpStream>,
+    answer: &str,
+    close: bool,
+) {
+    let (mut request, mut piece) = (Vec::new(), [0; 4096]);
+    while !is_whole(&request) {
+        match stream.read(&mut piece) {
+            Ok(count) if count > 0 => request.extend_from_slice(&piece[..count]),
+            _ => return,
+        }
+    }
+    stream.write_all(answer.as_bytes()).unwrap();
+    if close {
+        stream.conn.send_close_notify();
+    }
+    stream.flush().unwrap();
+}
+
+fn is_whole(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request);
+    let Some((head, _)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.to_ascii_lowercase();
+    let length = length.split("content-length: ").nth(1).unwrap();
+    let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
+    request.len() >= head.len() + 4 + length
+}
+
+#[test]
+fn only_a_close_notify_ends_an_answer_that_ends_with_the_connection() {
+    let authority = Authority::new("ours");
+    let by_length = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    let by_end = "HTTP/1.1 200 OK\r\n\r\n";
+    for io in DRIVERS {
+        for (text, close, is_cut) in [
+            (by_length, true, false),
+            // Many servers are so rude; nothing is missing.
+            (by_length, false, false),
+            (by_end, true, false),
+            // Who has cut it?
+            (by_end, false, true),
+        ] {
+            let server = Server::new(&authority.identity(&[NAME]));
+            let (collector, _) = server.start_raw(move |stream| answer(stream, text, close));
+            let (builder, diagnostics) = to(&collector, trusting(&authority));
+            let exporter = builder.io(io).build().unwrap();
+            end_spans(&provider(&exporter, "service"), 2);
+            exporter.flush(LONG).unwrap();
+            assert_eq!(exporter.stats().delivered, 2);
+            let told = diagnostics.of_kind("PartialSuccess");
+            assert_eq!(told.len(), usize::from(is_cut), "{text:?} {close}: {told:?}");
+            assert!(told.iter().all(|text| text.contains("close_notify")), "{told:?}");
+        }
+    }
+}
+
+#[test]
+fn a_reconnection_resumes_the_session() {
+    let authority = Authority::new("ours");
+    for io in DRIVERS {
+        for version in [&TLS12, &TLS13] {
+            let server = Server::new(&authority.identity(&[NAME])).version(version);
+            let (collector, seen) = server.start(|request| match request % 2 {
+                0 => LATER,
+                _ => Reply::Accept,
+            });
+            let (builder, _) = to(&collector, trusting(&authority));
+            let exporter = builder.io(io).in_flight(1).build().unwrap();
+            end_spans(&provider(&exporter, "service"), 3);
+            exporter.flush(LONG).unwrap();
+            assert_eq!(seen.resumed(), (1, 2), "the second of two");
+        }
+    }
+}
+
+#[test]
+fn signals_with_the_same_settings_share_their_sessions() {
+    let authority = Authority::new("ours");
+    let (collector, seen) = Server::new(&authority.identity(&[NAME])).start(|_| Reply::Accept);
+    let exporter = secure(&collector, Io::Auto, trusting(&authority));
+    end_spans(&provider(&exporter, "service"), 1);
+    exporter.flush(LONG).unwrap();
+    emit_logs(&logger_provider(&exporter, "service"), 1);
+    exporter.flush(LONG).unwrap();
+    assert_eq!(seen.resumed(), (1, 2), "that of the logs");
+}
+
+/// The three files of a client.
+struct Files {
+    folder: Folder,
+}
+
+impl Files {
+    fn new(authority: &Authority, us: &Identity) -> Self {
+        let files = Self { folder: Folder::new() };
+        files.folder.put("ca.pem", &authority.pem());
+        files.put(us);
+        files
+    }
+
+    fn put(&self, us: &Identity) {
+        self.folder.put("client.pem", &us.certificate);
+        self.folder.put("client-key.pem", &us.key);
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path(name).display().to_string()
+    }
+
+    fn tls(&self) -> TlsConfig {
+        TlsConfig::new()
+            .ca_file(self.path("ca.pem"))
+            .client_certificate_file(self.path("client.pem"))
+            .client_key_file(self.path("client-key.pem"))
+    }
+}
+
+#[test]
+fn rotated_files_are_used_by_new_connections() {
+    let (old, new) = (Authority::new("old"), Authority::new("new"));
+    for io in DRIVERS {
+        let files = Files::new(&old, &old.identity(&["us"]));
+        let (collector, seen) =
+            Server::new(&old.identity(&[NAME])).clients_of(&old).start(|request| match request {
+                1 => LATER,
+                _ => Reply::Accept,
+            });
+        let exporter = secure(&collector, io, files.tls());
+        let provider = provider(&exporter, "service");
+        end_spans(&provider, 1);
+        exporter.flush(LONG).unwrap();
+        // Both sides rotate everything; the connection that is open knows nothing of that.
+        files.folder.put("ca.pem", &new.pem());
+        files.put(&new.identity(&["us"]));
+        seen.serve_by(&Server::new(&new.identity(&[NAME])).clients_of(&new));
+        end_spans(&provider, 1);
+        exporter.flush(LONG).unwrap();
+        assert_eq!(collector.ids().len(), 2);
+        let handshakes = seen.handshakes();
+        let (first, last) = (&handshakes[0], handshakes.last().unwrap());
+        assert!(first.client != last.client && last.client.is_some());
+        assert_eq!(last.kind, HandshakeKind::Full, "no session outlives its certificates");
+    }
+}
+
+#[test]
+fn a_broken_new_file_leaves_the_old_one_in_use_with_one_diagnostic() {
+    let authority = Authority::new("ours");
+    for io in DRIVERS {
+        let files = Files::new(&authority, &authority.identity(&["us"]));
+        let server = Server::new(&authority.identity(&[NAME])).clients_of(&authority);
+        let told = Arc::new(AtomicUsize::new(0));
+        let knows = Arc::clone(&told);
+        let (collector, seen) = server.start(move |_| match knows.load(Ordering::SeqCst) {
+            1.. => Reply::Accept,
+            0 => LATER,
+        });
+        let (builder, diagnostics) = to(&collector, files.tls());
+        let exporter = builder.io(io).build().unwrap();
+        files.folder.put("client-key.pem", "-----BEGIN NOTHING-----");
+        let provider = provider(&exporter, "service");
+        end_spans(&provider, 5);
+        let text = diagnostics.wait_for("Certificates");
+        told.store(1, Ordering::SeqCst);
+        exporter.flush(LONG).unwrap();
+        assert_eq!(collector.ids().len(), 5);
+        let start =
+            format!("the value {:?} of TlsConfig::client_key_file", files.path("client-key.pem"));
+        assert!(text.contains(&start) && text.contains("it has no private key"), "{text}");
+        assert!(text.ends_with("what was loaded before stays in use"), "{text}");
+        assert_eq!(diagnostics.of_kind("Certificates").len(), 1);
+        let clients: Vec<_> = seen.handshakes().into_iter().map(|seen| seen.client).collect();
+        assert!(clients.iter().all(|client| client.is_some() && *client == clients[0]));
+    }
+}
+
+fn error_of(builder: Builder) -> String {
+    match builder.build() {
+        Err(error @ BuildError::InvalidValue { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named_with_their_setting_and_what_is_wrong() {
+    let authority = Authority::new("ours");
+    let (us, other) = (authority.identity(&["us"]), authority.identity(&["other"]));
+    let folder = Folder::new();
+    let put = |name: &str, text: &str| folder.put(name, text).display().to_string();
+    let ca = put("ca.pem", &authority.pem());
+    let (certificate, key) = (put("us.pem", &us.certificate), put("us.key", &us.key));
+    let other_key = put("other.key", &other.key);
+    let locked = put(
+        "locked.key",
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    );
+    let torn = put("torn.pem", "-----BEGIN CERTIFICATE-----\nAAAA");
+    let not_x509 =
+        put("not-x509.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let missing = folder.path("missing.pem").display().to_string();
+    let (cert_var, key_var) =
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY");
+    let ca_var = "OTEL_EXPORTER_OTLP_CERTIFICATE";
+    for (variables, value, name, why) in [
+        (vec![(ca_var, &missing)], &missing, ca_var, "it cannot be read: No such file"),
+        (vec![(ca_var, &key)], &key, ca_var, "it has no certificate"),
+        (vec![(ca_var, &torn)], &torn, ca_var, "it is not valid PEM"),
+        (vec![(ca_var, &not_x509)], &not_x509, ca_var, "they are not valid X.509"),
+        (
+            vec![(ca_var, &ca), (cert_var, &certificate)],
+            &certificate,
+            cert_var,
+            "without its key; set OTEL_EXPORTER_OTLP_CLIENT_KEY",
+        ),
+        (
+            vec![(ca_var, &ca), (key_var, &key)],
+            &key,
+            key_var,
+            "without its certificate; set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+        ),
+        (
+            vec![(ca_var, &ca), (cert_var, &certificate), (key_var, &other_key)],
+            &other_key,
+            key_var,
+            "it is not the key of the certificate in ",
+        ),
+        (
+            vec![(ca_var, &ca), (cert_var, &certificate), (key_var, &certificate)],
+            &certificate,
+            key_var,
+            "it has no private key in PEM",
+        ),
+        (
+            vec![(ca_var, &ca), (cert_var, &certificate), (key_var, &locked)],
+            &locked,
+            key_var,
+            "its key is encrypted",
+        ),
+    ] {
+        let set: Vec<_> =
+            variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let builder = Exporter::builder()
+            .env_from(move |name| Some(set.iter().find(|(set, _)| set == name)?.1.clone()))
+            .endpoint("https://localhost:1");
+        let error = error_of(builder);
+        assert!(
+            error.starts_with(&format!("the value {value:?} of {name} cannot be used: ")),
+            "{error}"
+        );
+        assert!(error.contains(why), "{error}");
+    }
+    let endless = TlsConfig::new().ca_file("/dev/zero");
+    let error = error_of(builder("https://h").0.tls(endless));
+    assert!(error.contains("it is larger than 16777216 bytes"), "{error}");
+    for (name, source) in [("a b", "TlsConfig::server_name"), ("", "TlsConfig::server_name")] {
+        let error = error_of(builder("https://h").0.tls(trusting(&authority).server_name(name)));
+        assert!(error.contains(source), "{error}");
+    }
+}
+
+#[test]
+fn code_beats_the_variable_of_the_signal_which_beats_the_generic_one_for_each_file() {
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    let files = Files::new(&ours, &ours.identity(&["us"]));
+    let wrong = files.folder.put("wrong.pem", &theirs.pem()).display().to_string();
+    let right = files.path("ca.pem");
+    let (key, certificate) = (files.path("client-key.pem"), files.path("client.pem"));
+    let server = || Server::new(&ours.identity(&[NAME])).clients_of(&ours).start(|_| Reply::Accept);
+    let env = |pairs: Vec<(&'static str, &str)>| {
+        let pairs: Vec<_> =
+            pairs.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
+        move |name: &str| {
+            let known = match name {
+                "OTEL_EXPORTER_OTLP_CLIENT_KEY" => Some(key.clone()),
+                "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE" => Some(certificate.clone()),
+                _ => None,
+            };
+            known.or_else(|| Some(pairs.iter().find(|(set, _)| *set == name)?.1.clone()))
+        }
+    };
+    let generic = "OTEL_EXPORTER_OTLP_CERTIFICATE";
+    let own = "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE";
+    for (pairs, all, traces) in [
+        (vec![(generic, &*right)], TlsConfig::new(), TlsConfig::new()),
+        (vec![(own, &*right), (generic, &*wrong)], TlsConfig::new(), TlsConfig::new()),
+        (vec![(own, &*wrong), (generic, &*wrong)], trusting(&ours), TlsConfig::new()),
+        (vec![(own, &*wrong)], trusting(&theirs), trusting(&ours)),
+    ] {
+        let (collector, seen) = server();
+        let exporter = to(&collector, all)
+            .0
+            .tls_for(Signal::Traces, traces)
+            .env_from(env.clone()(pairs))
+            // Nobody needs a certificate for them.
+            .logs_endpoint("http://localhost:1")
+            .metrics_endpoint("http://localhost:1")
+            .build()
+            .unwrap();
+        end_spans(&provider(&exporter, "service"), 1);
+        exporter.flush(LONG).unwrap();
+        assert_eq!(collector.ids().len(), 1);
+        assert!(seen.handshakes()[0].client.is_some());
+    }
+}
+
+#[test]
+fn files_for_an_endpoint_in_clear_are_a_warning() {
+    let (builder, diagnostics) = builder(&format!("http://{}", dead_address()));
+    let variables = |name: &str| (name == "OTEL_EXPORTER_OTLP_CERTIFICATE").then(|| "/x".into());
+    drop(builder.env_from(variables).build().unwrap());
+    let told = diagnostics.of_kind("Configuration");
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("OTEL_EXPORTER_OTLP_CERTIFICATE is ignored: "), "{told:?}");
+    assert_eq!(told[0].matches("in clear").count(), 1, "{told:?}");
+}
+
+#[test]
+fn a_configuration_of_the_callers_own_is_used_but_for_its_protocols() {
+    let authority = Authority::new("ours");
+    let (collector, seen) = Server::new(&authority.identity(&[NAME])).start(|_| Reply::Accept);
+    let mut roots = RootCertStore::empty();
+    let pem = authority.pem();
+    use rustls::pki_types::pem::PemObject as _;
+    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+    let provider_of_ours = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider_of_ours)
+        .with_protocol_versions(&[&TLS12])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"imap".to_vec()];
+    let tls = TlsConfig::new().client_config(Arc::new(config)).ca_file("/not/looked/at");
+    let exporter = secure(&collector, Io::Auto, tls);
+    end_spans(&provider(&exporter, "service"), 1);
+    exporter.flush(LONG).unwrap();
+    let seen = &seen.handshakes()[0];
+    assert_eq!(seen.version, TLS12.version);
+    assert_eq!(seen.protocol.as_deref(), Some("http/1.1"));
+}
+
+#[test]
+fn nothing_shows_a_key() {
+    let us = Authority::new("ours").identity(&["us"]);
+    let secret: String = us.key.lines().nth(1).unwrap().chars().take(16).collect();
+    let tls = presenting(TlsConfig::new(), &us);
+    let shown = format!("{tls:?} {:?}", builder("https://h").0.tls(tls.clone()));
+    assert!(!shown.contains(&secret) && !shown.contains("PRIVATE"), "{shown}");
+    // A key in the place of a certificate, as a text and as a file.
+    let wrong = TlsConfig::new().ca_pem(&us.key);
+    let error = error_of(builder("https://h").0.tls(wrong));
+    assert!(!error.contains(&secret), "{error}");
+    assert!(error.contains("a PEM text"), "{error}");
+    assert!(fs::metadata("/dev/zero").is_ok());
 }

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
@@ -32,19 +32,28 @@ pub(crate) fn builder(endpoint: &str) -> (Builder, Diagnostics) {
         .endpoint(endpoint)
         .retry_backoff(Duration::from_millis(10), Duration::from_millis(50))
         .on_diagnostic(move |diagnostic| {
-            kept.0.lock().unwrap().push(format!("{:?}: {diagnostic}", diagnostic.kind));
+            kept.0.0.lock().unwrap().push(format!("{:?}: {diagnostic}", diagnostic.kind));
+            kept.0.1.notify_all();
         });
     (builder, diagnostics)
 }
 
 /// What an exporter told its handler.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Diagnostics(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Diagnostics(Arc<(Mutex<Vec<String>>, Condvar)>);
 
 impl Diagnostics {
     pub(crate) fn of_kind(&self, kind: &str) -> Vec<String> {
-        let all = self.0.lock().unwrap();
+        let all = self.0.0.lock().unwrap();
         all.iter().filter(|line| line.starts_with(kind)).cloned().collect()
+    }
+
+    /// Waits for the first of a kind.
+    pub(crate) fn wait_for(&self, kind: &str) -> String {
+        let (all, told) = &*self.0;
+        let none = |all: &mut Vec<String>| !all.iter().any(|line| line.starts_with(kind));
+        drop(told.wait_timeout_while(all.lock().unwrap(), LONG, none).unwrap());
+        self.of_kind(kind).into_iter().next().expect("a diagnostic of that kind")
     }
 }
 

@@ -2,11 +2,12 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::fs;
-use std::io;
-use std::net::TcpStream;
+use std::io::{self, Read as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
@@ -94,8 +95,6 @@ pub(crate) struct Server {
     protocols: Vec<Vec<u8>>,
     /// A key update before each answer.
     updates_keys: bool,
-    /// The connection is not closed by the book.
-    is_rude: bool,
 }
 
 impl Server {
@@ -107,7 +106,6 @@ impl Server {
             clients: None,
             protocols: vec![b"http/1.1".to_vec()],
             updates_keys: false,
-            is_rude: true,
         }
     }
 
@@ -159,7 +157,7 @@ impl Server {
         self,
         script: impl Fn(usize) -> Reply + Send + Sync + 'static,
     ) -> (Collector, Seen) {
-        let seen = Seen { config: Arc::new(Mutex::new(self.config())), log: Arc::default() };
+        let seen = self.seen();
         let seeing = seen.clone();
         let updates_keys = self.updates_keys;
         let wrap = move |socket: TcpStream| -> io::Result<Box<dyn Talk>> {
@@ -170,6 +168,24 @@ impl Server {
             })
         };
         (Collector::wrapped(wrap, script), seen)
+    }
+
+    /// A server that does with each connection what `serve` does, and then lets go of it.
+    pub(crate) fn start_raw(
+        self,
+        serve: impl Fn(StreamOwned<ServerConnection, TcpStream>) + Send + Sync + 'static,
+    ) -> (Collector, Seen) {
+        let seen = self.seen();
+        let seeing = seen.clone();
+        let wrap = move |socket: TcpStream| -> io::Result<Box<dyn Talk>> {
+            serve(seeing.shake_hands(socket)?);
+            Err(io::ErrorKind::ConnectionAborted.into())
+        };
+        (Collector::wrapped(wrap, |_| Reply::HangUp), seen)
+    }
+
+    fn seen(&self) -> Seen {
+        Seen { config: Arc::new(Mutex::new(self.config())), log: Arc::default() }
     }
 }
 
@@ -211,6 +227,13 @@ impl Seen {
     /// Why handshakes failed, in the server's words.
     pub(crate) fn failures(&self) -> Vec<String> {
         self.log.lock().unwrap().failures.clone()
+    }
+
+    /// Handshakes that were resumed, and all.
+    pub(crate) fn resumed(&self) -> (usize, usize) {
+        let handshakes = self.handshakes();
+        let resumed = handshakes.iter().filter(|seen| seen.kind == HandshakeKind::Resumed);
+        (resumed.count(), handshakes.len())
     }
 
     fn shake_hands(
@@ -271,6 +294,10 @@ impl Folder {
         Self(path)
     }
 
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
     /// Writes a file as whole as `mv` does it, and returns its path.
     pub(crate) fn put(&self, name: &str, text: &str) -> PathBuf {
         let (path, new) = (self.0.join(name), self.0.join(format!("{name}.new")));
@@ -278,6 +305,34 @@ impl Folder {
         fs::rename(new, &path).unwrap();
         path
     }
+}
+
+/// Forwards connections to `address`, of each only so many bytes of what comes back, in turn; then
+/// it hangs up. When the limits are used up there are none.
+pub(crate) fn cutting(address: SocketAddr, limits: Vec<u64>) -> SocketAddr {
+    let listener = TcpListener::bind((address.ip(), 0)).unwrap();
+    let own = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let limits = limits.into_iter().chain(std::iter::repeat(u64::MAX));
+        for (client, limit) in listener.incoming().zip(limits) {
+            let Ok(client) = client else { return };
+            thread::spawn(move || forward(&client, address, limit));
+        }
+    });
+    own
+}
+
+fn forward(client: &TcpStream, address: SocketAddr, limit: u64) {
+    let Ok(server) = TcpStream::connect(address) else { return };
+    let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    thread::spawn(move || {
+        let _ = io::copy(&mut from, &mut to);
+        let _ = to.shutdown(Shutdown::Write);
+    });
+    let mut client = client;
+    let _ = io::copy(&mut (&server).take(limit), &mut client);
+    let _ = client.shutdown(Shutdown::Both);
+    let _ = server.shutdown(Shutdown::Both);
 }
 
 impl Drop for Folder {
