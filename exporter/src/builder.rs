@@ -23,6 +23,7 @@ mod attributes;
 mod checks;
 mod collector;
 mod compression;
+mod destination;
 mod headers;
 mod metrics;
 mod output;
@@ -32,6 +33,7 @@ mod signals;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 
+pub use self::destination::Destination;
 use self::output::Output;
 
 /// Sets up an [`Exporter`].
@@ -72,6 +74,8 @@ pub struct Builder {
     header_source: Option<ChangingHeaders>,
     proxy: Option<String>,
     no_proxy: Option<String>,
+    /// Beside the main one.
+    destinations: Vec<Destination>,
     timeout: Option<Duration>,
     export_timeout: Option<Duration>,
     protocol: Option<Protocol>,
@@ -115,6 +119,7 @@ impl Builder {
             header_source: None,
             proxy: None,
             no_proxy: None,
+            destinations: Vec::new(),
             timeout: None,
             export_timeout: None,
             protocol: None,
@@ -346,6 +351,7 @@ impl fmt::Debug for Builder {
             .field("endpoint", &self.endpoint.as_deref().map(redacted))
             .field("signal_endpoints", &signal_endpoints)
             .field("output", &self.output)
+            .field("destinations", &self.destinations)
             .field("timeout", &self.timeout)
             .field("protocol", &self.protocol)
             .field("compression", &self.compression)

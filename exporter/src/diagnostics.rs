@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::model::Signal;
+use crate::model::{DestinationName, Signal};
 
 /// Something that the user of an exporter may want to know.
 ///
@@ -27,6 +27,9 @@ pub struct Diagnostic {
     pub kind: Kind,
     /// The signal that it happened to; none if it is about the exporter as a whole.
     pub signal: Option<Signal>,
+    /// The destination beside the main one that it is about; none if it is about the main one or
+    /// about all of them. The rate is limited for each on its own, too.
+    pub destination: Option<DestinationName>,
     /// What happened, whose fault it is and what to do; one line, without header values.
     pub message: String,
     /// Diagnostics of this kind left out since the last one delivered.
@@ -36,7 +39,11 @@ pub struct Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(signal) = self.signal {
-            write!(f, "{signal}: ")?;
+            write!(f, "{signal}")?;
+            if let Some(destination) = self.destination {
+                write!(f, " to {destination}")?;
+            }
+            f.write_str(": ")?;
         }
         f.write_str(&self.message)?;
         match self.suppressed {
@@ -56,6 +63,9 @@ pub enum Kind {
     Driver,
     /// Producers are faster than delivery: records are dropped.
     BufferFull,
+    /// A destination is slower than the others for too long: it has more waiting than its share
+    /// of the buffer, and records are dropped for it alone.
+    DestinationFull,
     /// No more records are dropped for want of room. Who was told of the beginning is told of
     /// this in any case.
     BufferRecovered,
@@ -141,17 +151,25 @@ impl Level {
 pub(crate) struct About {
     kind: Kind,
     signal: Option<Signal>,
+    destination: Option<DestinationName>,
+}
+
+impl About {
+    /// The same of one destination; `None` is the main one.
+    pub(crate) fn to(self, destination: Option<DestinationName>) -> Self {
+        Self { destination, ..self }
+    }
 }
 
 impl From<Kind> for About {
     fn from(kind: Kind) -> Self {
-        Self { kind, signal: None }
+        Self { kind, signal: None, destination: None }
     }
 }
 
 impl From<(Kind, Signal)> for About {
     fn from((kind, signal): (Kind, Signal)) -> Self {
-        Self { kind, signal: Some(signal) }
+        Self { kind, signal: Some(signal), destination: None }
     }
 }
 
@@ -201,8 +219,9 @@ impl Diagnostics {
     }
 
     fn deliver(&self, about: About, message: &str, suppressed: u64) {
-        let About { kind, signal } = about;
-        let diagnostic = Diagnostic { kind, signal, message: message.to_owned(), suppressed };
+        let About { kind, signal, destination } = about;
+        let message = message.to_owned();
+        let diagnostic = Diagnostic { kind, signal, destination, message, suppressed };
         // The lock is released: a handler may end a span, which may report in turn.
         let _ = catch_unwind(AssertUnwindSafe(|| (self.handler)(&diagnostic)));
     }
@@ -313,10 +332,23 @@ mod tests {
         let diagnostic = Diagnostic {
             kind: Kind::Refused,
             signal: Some(Signal::Logs),
+            destination: None,
             message: "refused".into(),
             suppressed: 3,
         };
         assert_eq!(diagnostic.to_string(), "logs: refused (3 like it were not shown)");
+        let destination = DestinationName::new("backup");
+        let of_backup = Diagnostic { destination, suppressed: 0, ..diagnostic };
+        assert_eq!(of_backup.to_string(), "logs to backup: refused");
+    }
+
+    #[test]
+    fn the_rate_of_one_destination_is_not_the_rate_of_another() {
+        let (mut limiter, now) = (Limiter::default(), Instant::now());
+        let main = About::from((Kind::Refused, Signal::Logs));
+        assert_eq!(limiter.admit(main, now), Some(0));
+        assert_eq!(limiter.admit(main.to(DestinationName::new("backup")), now), Some(0));
+        assert_eq!(limiter.admit(main, now), None);
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use crate::model::DestinationName;
+
 /// Why an exporter could not be built.
 ///
 /// Configuration fails here, once, and never later at run time.
@@ -57,6 +59,14 @@ pub enum BuildError {
         /// What it must be.
         why: String,
     },
+    /// Something is wrong with a destination beside the main one. What `error` names as the
+    /// source is the method of that destination.
+    Destination {
+        /// What it was called.
+        name: String,
+        /// What is wrong.
+        error: Box<Self>,
+    },
     /// The delivery thread or its driver could not be started: the machine's limits or policy.
     Runtime(spanwire_runtime::BuildError),
 }
@@ -71,6 +81,7 @@ impl BuildError {
             | Self::InvalidHeader { source_name, .. }
             | Self::Unsupported { source_name, .. }
             | Self::InvalidValue { source_name, .. } => Some(source_name),
+            Self::Destination { error, .. } => error.source_name(),
             Self::Runtime(_) => None,
         }
     }
@@ -99,6 +110,7 @@ impl fmt::Display for BuildError {
             Self::InvalidValue { value, source_name, why } => {
                 write!(f, "the value {value:?} of {source_name} cannot be used: {why}")
             }
+            Self::Destination { name, error } => write!(f, "the destination {name:?}: {error}"),
             Self::Runtime(error) => runtime_error(error, f),
         }
     }
@@ -108,6 +120,7 @@ impl Error for BuildError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Runtime(error) => Some(io_error(error)?),
+            Self::Destination { error, .. } => error.source(),
             _ => None,
         }
     }
@@ -119,7 +132,8 @@ impl Error for BuildError {
 pub enum FlushError {
     /// The deadline passed first. Delivery goes on; flush again to wait longer.
     Timeout {
-        /// Records accepted before the call that are still on their way.
+        /// Records accepted before the call that are still on their way, to the destination that
+        /// has most to get.
         pending: u64,
     },
     /// Everything accepted before the call was dealt with, and some of it was lost.
@@ -128,6 +142,15 @@ pub enum FlushError {
         /// Records given up.
         dropped: u64,
         /// Records that the collector did not keep.
+        rejected: u64,
+    },
+    /// The same, and it was not only, or not, the main destination that lost something.
+    LostAt {
+        /// The first destination beside the main one that lost records.
+        destination: DestinationName,
+        /// Records given up; one that several destinations were to get counts for each of them.
+        dropped: u64,
+        /// Records that a collector did not keep, counted in the same way.
         rejected: u64,
     },
     /// The exporter's thread died (a bug): nothing will be delivered any more.
@@ -147,6 +170,9 @@ impl fmt::Display for FlushError {
                  being delivered, flush again to wait longer"
             ),
             Self::Lost { dropped, rejected } => lost(*dropped, *rejected, f),
+            Self::LostAt { destination, dropped, rejected } => {
+                lost_at(*destination, *dropped, *rejected, f)
+            }
             Self::Dead => f.write_str(DEAD),
             Self::ShutDown => f.write_str("the exporter is shut down; flush before shutting down"),
             Self::Forked => f.write_str(FORKED),
@@ -162,7 +188,8 @@ impl Error for FlushError {}
 pub enum ShutdownError {
     /// The deadline passed first.
     Timeout {
-        /// Records given up by that; `Stats::dropped` counts them under `shutdown`.
+        /// Records given up by that, of the destination that had most left; `Stats::dropped`
+        /// counts them under `shutdown`.
         left: u64,
     },
     /// Delivery ended in time, and some of what was accepted was lost.
@@ -170,6 +197,15 @@ pub enum ShutdownError {
         /// Records given up.
         dropped: u64,
         /// Records that the collector did not keep.
+        rejected: u64,
+    },
+    /// The same, and it was not only, or not, the main destination that lost something.
+    LostAt {
+        /// The first destination beside the main one that lost records.
+        destination: DestinationName,
+        /// Records given up; one that several destinations were to get counts for each of them.
+        dropped: u64,
+        /// Records that a collector did not keep, counted in the same way.
         rejected: u64,
     },
     /// The exporter's thread died (a bug) before.
@@ -189,6 +225,9 @@ impl fmt::Display for ShutdownError {
                  collector answers, or allow more time"
             ),
             Self::Lost { dropped, rejected } => lost(*dropped, *rejected, f),
+            Self::LostAt { destination, dropped, rejected } => {
+                lost_at(*destination, *dropped, *rejected, f)
+            }
             Self::Dead => f.write_str(DEAD),
             Self::AlreadyShutDown => f.write_str("the exporter was shut down before"),
             Self::Forked => f.write_str(FORKED),
@@ -203,6 +242,20 @@ fn lost(dropped: u64, rejected: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result 
         f,
         "{dropped} records were dropped and {rejected} rejected by the collector; see the \
          exporter's stats and diagnostics for the reasons"
+    )
+}
+
+fn lost_at(
+    destination: DestinationName,
+    dropped: u64,
+    rejected: u64,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    write!(
+        f,
+        "{dropped} records were dropped and {rejected} rejected, of the destination \
+         {destination:?} among others; see `destinations` in the exporter's stats, and its \
+         diagnostics, for the reasons"
     )
 }
 
@@ -279,9 +332,11 @@ mod tests {
 
     #[test]
     fn errors_have_no_full_stop_and_start_in_lower_case() {
+        let destination = DestinationName::new("backup").unwrap();
         let texts = [
             FlushError::Timeout { pending: 1 }.to_string(),
             FlushError::Lost { dropped: 1, rejected: 2 }.to_string(),
+            FlushError::LostAt { destination, dropped: 1, rejected: 2 }.to_string(),
             FlushError::Dead.to_string(),
             FlushError::ShutDown.to_string(),
             ShutdownError::Timeout { left: 3 }.to_string(),

@@ -70,18 +70,20 @@ pub use rustls;
 pub use spanwire_runtime::driver::Choice as Io;
 pub use spanwire_runtime::pipe::WhenFull;
 
-pub use self::builder::Builder;
 #[cfg(feature = "tls")]
 pub use self::builder::tls::TlsConfig;
+pub use self::builder::{Builder, Destination};
 pub use self::diagnostics::{Diagnostic, Kind as DiagnosticKind, Level as DiagnosticLevel};
 pub use self::encode::limits::Duplicates;
 pub use self::error::{BuildError, FlushError, ShutdownError};
 pub use self::exporter::{DROP_LIMIT, Exporter};
 pub use self::model::{
-    Compression, HistogramAggregation, Protocol, Signal, SignalExporter, TemporalityPreference,
+    Compression, DestinationName, HistogramAggregation, Protocol, Signal, SignalExporter,
+    TemporalityPreference,
 };
 pub use self::stats::{
-    ByCause, Dropped, Durations, ExporterStats, ProcessorStats, Server, SignalStats, Stats,
+    ByCause, DestinationStats, Dropped, Durations, ExporterStats, ProcessorStats, Server,
+    SignalStats, Stats,
 };
 pub use self::transport::header_source::{HeaderSource, OutgoingRequest};
 

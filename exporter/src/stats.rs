@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::Signal;
+use crate::model::{DestinationName, Signal};
 
 mod exports;
 
@@ -17,6 +17,9 @@ pub use self::exports::{ByCause, Durations, ExporterStats, ProcessorStats, Serve
 /// `emitted = delivered + rejected + dropped.total() + in_flight`
 ///
 /// While producers run, a snapshot may be a few records out of balance.
+///
+/// With [several destinations](crate::Builder::destination), all this is about the main one. Each
+/// of the others has accounts of its own in [`destinations`](Self::destinations).
 ///
 /// # Examples
 ///
@@ -51,11 +54,34 @@ pub struct Stats {
     pub logs: SignalStats,
     /// The terms above for metrics alone, counted in data points.
     pub metrics: SignalStats,
-    /// What the exporter of each signal did, in the terms of the specification's self-metrics:
+    /// What the exporter of each signal and destination did, in the terms of the specification's self-metrics:
     /// the figures of `otel.sdk.exporter.*`.
     pub exporters: Vec<ExporterStats>,
     /// What the buffers in front of them did: the figures of `otel.sdk.processor.*`.
     pub processors: Vec<ProcessorStats>,
+    /// What came of the copies for the destinations beside the main one, in the order in which
+    /// the builder got them.
+    pub destinations: Vec<DestinationStats>,
+}
+
+/// What came of the records that one destination beside the main one was to get. The terms of
+/// [`SignalStats`] balance for it as for the main one, where `emitted` counts the records that
+/// were handed to it: those of its signals that came into the buffer and were cut into requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DestinationStats {
+    /// What the builder called it.
+    pub name: DestinationName,
+    /// Requests sent to it, retries included.
+    pub requests: u64,
+    /// Requests sent to it again after an attempt that may succeed later.
+    pub retries: u64,
+    /// Spans.
+    pub traces: SignalStats,
+    /// Log records.
+    pub logs: SignalStats,
+    /// Metrics, counted in data points.
+    pub metrics: SignalStats,
 }
 
 /// What happened to every record of one signal: the terms of [`Stats`], which balance for each
@@ -119,6 +145,24 @@ impl Stats {
     }
 }
 
+impl DestinationStats {
+    /// Of `parts`, in the order of [`Signal::ALL`].
+    pub(crate) fn of(name: DestinationName, parts: [SignalStats; 3]) -> Self {
+        let [traces, logs, metrics] = parts;
+        Self { name, requests: 0, retries: 0, traces, logs, metrics }
+    }
+
+    /// The terms of one signal.
+    #[must_use]
+    pub fn signal(&self, signal: Signal) -> &SignalStats {
+        match signal {
+            Signal::Traces => &self.traces,
+            Signal::Logs => &self.logs,
+            Signal::Metrics => &self.metrics,
+        }
+    }
+}
+
 impl SignalStats {
     /// Everything whose fate is known or pending: equals `emitted` at quiescence.
     #[must_use]
@@ -131,11 +175,13 @@ impl SignalStats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dropped {
-    /// The buffer was full: producers were faster than delivery for too long. With
+    /// The buffer was full, or a destination's share of it: producers were faster than delivery for
+    /// too long. With
     /// [`WhenFull::Block`](crate::WhenFull::Block), also for longer than they were to wait.
     pub queue_full: u64,
     /// Accepted, and dropped before anybody sent them to make room for newer ones:
-    /// [`WhenFull::DropOldest`](crate::WhenFull::DropOldest).
+    /// [`WhenFull::DropOldest`](crate::WhenFull::DropOldest), or a destination beside the main one
+    /// whose share of the buffer was full.
     pub evicted: u64,
     /// One record alone was larger than the request limit, or than half of the buffer.
     pub oversize: u64,

@@ -10,6 +10,7 @@ use spanwire_runtime::pipe;
 use super::Builder;
 use super::checks::BUFFER_BYTES_BOUNDS;
 use super::collector::unused_files;
+use super::destination;
 use super::output::Output;
 use crate::batch;
 use crate::diagnostics::{Diagnostics, Kind};
@@ -54,14 +55,16 @@ impl Builder {
         let is_disabled = self.is_disabled.or(given.is_disabled).unwrap_or(false);
         let mut targets = Targets { output: None, is_disabled, exporters: given.exporters };
         let [traces, logs, metrics] = given.signals;
-        let lines = [
+        let mut lines = [
             self.line(Signal::Traces, traces, &mut targets, warnings)?,
             self.line(Signal::Logs, logs, &mut targets, warnings)?,
             self.line(Signal::Metrics, metrics, &mut targets, warnings)?,
         ];
         let diagnostics = self.diagnostics();
+        let beside = destination::add(self.destinations, &mut lines)?;
         Ok(Settings {
             lines,
+            beside,
             io,
             thread_name: self.thread_name,
             workers: self.workers,
@@ -142,6 +145,8 @@ impl Builder {
             pipe: self.pipe_config(signal, batch.target_bytes, buffer_bytes),
             batch,
             age_max: self.age_max.or(given.schedule_delay).unwrap_or(AGE_MAX),
+            share: None,
+            beside: Vec::new(),
         }
     }
 

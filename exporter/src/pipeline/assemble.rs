@@ -13,13 +13,15 @@ use crate::batch::{self, Batcher};
 use crate::diagnostics::{Diagnostics, Kind};
 use crate::encode::limits::Limits;
 use crate::error::BuildError;
-use crate::model::{MetricPreferences, Signal};
+use crate::model::{DestinationName, MetricPreferences, Signal};
 use crate::pipeline::carrier::{Carrier, Target};
 use crate::pipeline::deliver::{Alive, Delivery};
 use crate::pipeline::flush::Told;
 use crate::pipeline::lane::{Destination, Lanes};
+use crate::pipeline::ledger::Place;
 use crate::pipeline::line::{Line, SubmitLimits};
 use crate::pipeline::observe::{Component, Observer};
+use crate::pipeline::outlet::{Outlet, Share};
 use crate::pipeline::prepare::Codec;
 use crate::pipeline::registry::Registry;
 use crate::pipeline::shared::{End, Shared};
@@ -29,6 +31,9 @@ use crate::retry;
 pub(crate) struct Settings {
     /// One a signal, in the order of [`Signal::ALL`].
     pub(crate) lines: [LineSettings; Signal::ALL.len()],
+    /// What the destinations beside the main one are called; at most
+    /// [`BESIDE_MAX`](crate::pipeline::flush::BESIDE_MAX).
+    pub(crate) beside: Vec<DestinationName>,
     pub(crate) io: Choice,
     pub(crate) thread_name: String,
     /// Threads of the runtime; delivery is on the first.
@@ -61,14 +66,44 @@ pub(crate) struct LineSettings {
     pub(crate) submit_bytes_max: usize,
     /// Bounds the time of each of those; `None` is no limit.
     pub(crate) submit_timeout: Option<Duration>,
+    /// What the main destination may hold of the buffer; all of it if there is none.
+    pub(crate) share: Option<Share>,
+    /// Destinations beside the main one.
+    pub(crate) beside: Vec<BesideSettings>,
+}
+
+/// A destination that gets what the main one gets, of one signal.
+#[derive(Clone)]
+pub(crate) struct BesideSettings {
+    /// Which of [`Settings::beside`] it is.
+    pub(crate) index: usize,
+    pub(crate) route: Route,
+    /// What it may hold of the buffer.
+    pub(crate) share: Share,
+}
+
+/// How requests of one signal get to one destination.
+#[derive(Clone)]
+pub(crate) struct Route {
+    pub(crate) target: Target,
+    /// Bounds one attempt; `None` is no limit.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retry: retry::Policy,
+    /// Requests in flight at once.
+    pub(crate) lanes: usize,
 }
 
 impl LineSettings {
-    fn line(&self, signal: Signal, pipe: Pipe) -> Line {
+    /// The line, with so many destinations `beside` the main one.
+    fn line(&self, signal: Signal, pipe: Pipe, beside: usize) -> Line {
         let limits =
             SubmitLimits { bytes_max: self.submit_bytes_max, timeout: self.submit_timeout };
-        let observer = Observer::new(signal, self.target.protocol(), self.target.server());
-        let mut line = Line::new(pipe, limits, observer, Component::processor(signal));
+        let observer = |target: &Target| Observer::new(signal, target.protocol(), target.server());
+        let mut line =
+            Line::new(pipe, limits, observer(&self.target), Component::processor(signal), beside);
+        for BesideSettings { index, route, .. } in &self.beside {
+            line.observe_beside(*index, observer(&route.target));
+        }
         line.is_off = self.is_off;
         line
     }
@@ -81,8 +116,10 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Runtime), BuildE
         .map(|signal| Pipe::new(settings.lines[signal.index()].pipe, runtime.doorbell()));
     let shared = Arc::new(Shared {
         lines: Signal::ALL.map(|signal| {
-            settings.lines[signal.index()].line(signal, pipes[signal.index()].0.clone())
+            let pipe = pipes[signal.index()].0.clone();
+            settings.lines[signal.index()].line(signal, pipe, settings.beside.len())
         }),
+        beside: settings.beside.clone(),
         registry: Registry::default(),
         diagnostics: settings.diagnostics.clone(),
         limits: settings.limits,
@@ -108,18 +145,36 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Runtime), BuildE
 fn start_line(runtime: &Runtime, settings: &Settings, alive: Alive, drainer: Drainer) {
     let line = settings.lines[alive.signal().index()].clone();
     let workers = settings.workers;
+    let LineSettings { target, timeout, retry, lanes, .. } = line.clone();
+    let route = Route { target, timeout, retry, lanes };
     let make = move || {
-        let carriers = (0..line.lanes).map(|_| Carrier::new(&line.target));
-        let codec = Codec::new(&line.target, alive.signal(), workers);
-        let destination =
-            Destination::new(alive.shared(), alive.signal(), line.retry, line.timeout, codec);
-        let lanes = Lanes::new(destination, carriers);
+        let main = outlet(&alive, Place::Main, &route, line.share, workers);
+        let beside = line.beside.iter().map(|BesideSettings { index, route, share }| {
+            outlet(&alive, Place::Beside(*index), route, Some(*share), workers)
+        });
+        let beside = beside.collect();
         let batcher = Batcher::new(line.batch, batch::weigher(alive.signal()));
         let leaves_behind = line.pipe.when_full == WhenFull::DropOldest;
-        Delivery::new(alive, drainer, batcher, lanes, line.age_max, leaves_behind).run()
+        Delivery::new(alive, drainer, batcher, main, beside, line.age_max, leaves_behind).run()
     };
     // Detached: the task tells of its end through `Shared`. The pipe rings this worker.
     drop(runtime.spawn_pinned_on(DELIVERY, make));
+}
+
+/// The side of one destination.
+fn outlet(
+    alive: &Alive,
+    place: Place,
+    route: &Route,
+    share: Option<Share>,
+    workers: usize,
+) -> Outlet {
+    let Route { target, timeout, retry, lanes } = route;
+    let codec = Codec::new(target, alive.signal(), workers);
+    let destination =
+        Destination::new(alive.shared(), alive.signal(), place, *retry, *timeout, codec);
+    let carriers = (0..*lanes).map(|_| Carrier::new(target));
+    Outlet::new(place, Lanes::new(destination, carriers), share)
 }
 
 fn start_runtime(settings: &Settings) -> Result<(Runtime, thread::ThreadId), BuildError> {

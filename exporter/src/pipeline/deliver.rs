@@ -25,17 +25,18 @@ use spanwire_runtime::pipe::{Drainer, Run, Want};
 use spanwire_runtime::time::sleep_until;
 
 use crate::batch::{Batch, Batcher, Item};
-use crate::diagnostics::Kind;
+use crate::diagnostics::{About, Kind};
 use crate::encode::envelope::{self, Group};
 use crate::error::{FlushError, ShutdownError};
 use crate::model::{Payload, Signal};
 use crate::pipeline::command::{Command, PRUNE_MIN};
 use crate::pipeline::flush::{Ending, Flushes, Losses, Tickets};
 use crate::pipeline::fullness::{Change, Fullness};
-use crate::pipeline::lane::{Lanes, Parcel, Settled};
-use crate::pipeline::ledger::{Fate, Life};
+use crate::pipeline::lane::Settled;
+use crate::pipeline::ledger::{Fate, Life, Place};
 use crate::pipeline::line::Line;
 use crate::pipeline::observe;
+use crate::pipeline::outlet::{Outlet, Ready};
 use crate::pipeline::reply::Asked;
 use crate::pipeline::shared::Shared;
 use crate::pipeline::submission::{Accepted, Owner, Submissions};
@@ -46,10 +47,11 @@ pub(crate) struct Delivery {
     alive: Alive,
     drainer: Drainer,
     batcher: Batcher,
-    /// Batches that wait for a lane, oldest first. Bounded by the pipe's pool, of which each leases
-    /// chunks, and by the bytes of submissions.
-    ready: VecDeque<Ready>,
-    lanes: Lanes,
+    /// Of the main destination.
+    main: Outlet,
+    /// Of the destinations beside it.
+    beside: Vec<Outlet>,
+    /// Numbers the batches of all outlets, so that a flush waits for all.
     tickets: Tickets,
     submissions: Submissions,
     /// Fetched and not yet obeyed; empty between events.
@@ -76,14 +78,6 @@ pub(crate) struct Delivery {
     due: Vec<Batch>,
 }
 
-/// A batch that waits for a lane.
-struct Ready {
-    ticket: u64,
-    batch: Batch,
-    /// Whose submission it is; none if it came out of the pipe.
-    owner: Option<Owner>,
-}
-
 /// What is being waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -107,7 +101,7 @@ struct Stopping {
 
 enum Event {
     Readable,
-    Settled(Settled),
+    Settled(Place, Settled),
     Asked(Command),
     Deadline,
 }
@@ -117,7 +111,8 @@ impl Delivery {
         alive: Alive,
         drainer: Drainer,
         batcher: Batcher,
-        lanes: Lanes,
+        main: Outlet,
+        beside: Vec<Outlet>,
         age_max: Duration,
         leaves_behind: bool,
     ) -> Self {
@@ -125,8 +120,8 @@ impl Delivery {
             alive,
             drainer,
             batcher,
-            ready: VecDeque::new(),
-            lanes,
+            main,
+            beside,
             tickets: Tickets::default(),
             submissions: Submissions::default(),
             asked: VecDeque::new(),
@@ -161,7 +156,7 @@ impl Delivery {
             }
             match self.next_event().await {
                 Event::Readable => self.on_readable(),
-                Event::Settled(settled) => self.settle(settled),
+                Event::Settled(place, settled) => self.settle(place, settled),
                 Event::Asked(command) => self.obey_all(command),
                 Event::Deadline => self.on_deadline(),
             }
@@ -178,7 +173,8 @@ impl Delivery {
             }
         });
         // Without a lane for them, records stay where newer ones may take their place.
-        let is_wanted = !self.leaves_behind || self.ready.is_empty() || self.lanes.has_idle();
+        let has_place = |outlet: &Outlet| outlet.is_empty() || outlet.has_idle();
+        let is_wanted = !self.leaves_behind || self.outlets().any(has_place);
         let drainer = &mut self.drainer;
         let mut readable = pin!(async {
             match is_wanted {
@@ -186,10 +182,13 @@ impl Delivery {
                 false => std::future::pending().await,
             }
         });
-        let (lanes, commands) = (&mut self.lanes, &self.alive.line().commands);
+        let (main, beside, commands) =
+            (&mut self.main, &mut self.beside, &self.alive.line().commands);
         poll_fn(|cx: &mut Context<'_>| {
-            if let Poll::Ready(settled) = lanes.poll_settled(cx) {
-                return Poll::Ready(Event::Settled(settled));
+            for outlet in iter::once(&mut *main).chain(beside.iter_mut()) {
+                if let Poll::Ready(settled) = outlet.poll_settled(cx) {
+                    return Poll::Ready(Event::Settled(outlet.place(), settled));
+                }
             }
             if let Poll::Ready(command) = commands.poll_next(cx) {
                 return Poll::Ready(Event::Asked(command));
@@ -210,7 +209,7 @@ impl Delivery {
             Phase::Overdue => Instant::now().checked_add(self.age_max.max(QUIET_MIN)),
             Phase::Idle => None,
         };
-        let submitted = self.oldest_submission().and_then(|(_, owner)| owner.deadline);
+        let submitted = self.main.oldest_submission().and_then(|(_, owner)| owner.deadline);
         let deadlines = [own, self.flushes.next_deadline(), submitted, self.fullness.deadline()];
         deadlines.into_iter().flatten().min()
     }
@@ -231,7 +230,7 @@ impl Delivery {
     /// A batch's worth was sealed: all that was taken goes out, also what is left of it after a
     /// cut, if there is a lane for it. Left behind it would add up to as much again.
     fn relieve(&mut self) {
-        if self.is_pressed && self.lanes.has_idle() {
+        if self.is_pressed && self.outlets().any(Outlet::has_idle) {
             self.is_pressed = false;
             self.batcher.cut_all(&mut self.due);
             self.queue_due();
@@ -246,15 +245,12 @@ impl Delivery {
     }
 
     fn end_interval(&mut self) {
-        if !self.lanes.has_idle() || !self.ready.is_empty() {
+        if !self.outlets().any(Outlet::is_hungry) {
             self.phase = Phase::Overdue;
-            return;
-        }
-        self.cut_everything();
-        if self.ready.is_empty() {
-            self.phase = Phase::Idle;
-        } else {
+        } else if self.cut_everything() {
             self.gather();
+        } else {
+            self.phase = Phase::Idle;
         }
     }
 
@@ -262,16 +258,17 @@ impl Delivery {
         self.phase = Phase::Gathering(Instant::now() + self.age_max);
     }
 
-    /// Takes and cuts all there is.
-    fn cut_everything(&mut self) {
+    /// Takes and cuts all there is; whether there was anything.
+    fn cut_everything(&mut self) -> bool {
         self.drainer.take_all(&mut self.runs);
-        self.batch_runs();
+        let were_due = self.batch_runs();
         self.batcher.cut_all(&mut self.due);
-        self.queue_due();
+        self.queue_due() || were_due
     }
 
-    /// Moves taken runs into the batcher and what became due into the queue.
-    fn batch_runs(&mut self) {
+    /// Moves taken runs into the batcher and what became due into the queues; whether something
+    /// did.
+    fn batch_runs(&mut self) -> bool {
         let mut runs = std::mem::take(&mut self.runs);
         // All at once, so that a panic on the way leaves none of them uncounted.
         self.alive.line().ledger.hold(runs.iter().map(|run| u64::from(run.records)).sum());
@@ -283,7 +280,7 @@ impl Delivery {
             }
         }
         self.runs = runs;
-        self.queue_due();
+        self.queue_due()
     }
 
     fn item(&self, run: Run) -> Item {
@@ -299,55 +296,60 @@ impl Delivery {
         }
     }
 
-    fn queue_due(&mut self) {
+    /// Offers what is due to every destination; whether there was anything.
+    fn queue_due(&mut self) -> bool {
+        let was_something = !self.due.is_empty();
         for batch in self.due.drain(..) {
-            // Who waits for the last batch waits for what is added to it, too; that is harmless.
-            let merged = match self.ready.back_mut() {
-                Some(Ready { batch: last, owner: None, .. }) => self.batcher.merge(last, batch),
-                _ => Err(batch),
-            };
-            if let Err(batch) = merged {
-                let ticket = self.tickets.issue();
-                self.ready.push_back(Ready { ticket, batch, owner: None });
+            for outlet in &mut self.beside {
+                self.alive.line().ledger_of(outlet.place()).hand(batch.records);
+                outlet.offer(batch.clone(), &self.batcher, &mut self.tickets);
             }
+            self.main.offer(batch, &self.batcher, &mut self.tickets);
         }
+        was_something
     }
 
     fn fill_lanes(&mut self) {
         loop {
-            while self.lanes.has_idle()
-                && let Some(Ready { ticket, batch, owner }) = self.ready.pop_front()
-            {
-                let parcel = Parcel { ticket, payload: self.payload(batch), owner };
-                let started = self.lanes.start(parcel);
-                debug_assert!(started.is_ok(), "a lane was idle");
+            let shared = &self.alive.shared;
+            for outlet in iter::once(&mut self.main).chain(&mut self.beside) {
+                outlet.start(|batch| payload(shared, batch));
             }
             // What should have been cut before and found all lanes busy.
             match self.phase {
                 Phase::Overdue => self.end_interval(),
                 _ => self.relieve(),
             }
-            if self.ready.is_empty() || !self.lanes.has_idle() {
-                return;
+            if !self.outlets().any(Outlet::can_start) {
+                return self.drop_excess();
             }
         }
     }
 
-    /// The request of a batch: headers of our own between slices of the pipe.
-    fn payload(&self, batch: Batch) -> Payload {
-        let registry = &self.alive.shared.registry;
-        let resource = registry.resource_frame(batch.resource);
-        let groups = batch
-            .groups
-            .into_iter()
-            .map(|(scope, runs)| Group { scope: registry.scope_frame(scope), runs });
-        let request = envelope::Request::new(&resource, groups.collect());
-        Payload::new(request.parts, batch.records)
+    /// Drops what waits for a destination that holds more than its share.
+    fn drop_excess(&mut self) {
+        while let Some(settled) = self.main.take_excess() {
+            self.settle(Place::Main, settled);
+        }
+        for index in 0..self.beside.len() {
+            let place = self.beside[index].place();
+            while let Some(settled) = self.beside[index].take_excess() {
+                self.alive.line().turn_away_beside(place, settled.records);
+                self.settle(place, settled);
+                let about = About::from((Kind::DestinationFull, self.alive.signal));
+                let about = about.to(self.alive.shared.name(place));
+                self.alive.shared.diagnostics.report(about, SHARE_FULL, Instant::now());
+            }
+        }
     }
 
-    fn settle(&mut self, settled: Settled) {
+    fn outlets(&self) -> impl Iterator<Item = &Outlet> {
+        iter::once(&self.main).chain(&self.beside)
+    }
+
+    fn settle(&mut self, place: Place, settled: Settled) {
         let Settled { ticket, records, fate, owner, why } = settled;
-        self.alive.line().ledger.settle(records, fate);
+        self.alive.line().ledger_of(place).settle(records, fate);
         self.tickets.settle(ticket);
         match owner {
             Some(owner) => self.settle_submitted(owner, records, fate, why),
@@ -361,15 +363,19 @@ impl Delivery {
         }
     }
 
-    /// Cuts a submission into requests of its own: whoever waits for it waits for nothing else.
+    /// Cuts a submission into requests of its own: whoever waits for it waits for nothing else,
+    /// and for the main destination only.
     fn take_submission(&mut self, accepted: Accepted) {
         let Accepted { items, records, bytes, deadline, asked } = accepted;
         let owner = self.submissions.begin(asked, records, bytes, deadline);
         let mut batches = Vec::new();
         let oversize = self.batcher.cut_apart(items, records, &mut batches).records;
         for batch in batches {
-            let ticket = self.tickets.issue();
-            self.ready.push_back(Ready { ticket, batch, owner: Some(owner) });
+            for outlet in &mut self.beside {
+                self.alive.line().ledger_of(outlet.place()).hand(batch.records);
+                outlet.queue(batch.clone(), None, &mut self.tickets);
+            }
+            self.main.queue(batch, Some(owner), &mut self.tickets);
         }
         if oversize > 0 {
             self.alive.line().ledger.settle(oversize, Fate::Oversize);
@@ -379,24 +385,18 @@ impl Delivery {
         }
     }
 
-    /// The first in the queue that was submitted. All have the same time, so it is the first to
-    /// run out of it.
-    fn oldest_submission(&self) -> Option<(usize, Owner)> {
-        let owners = self.ready.iter().map(|ready| ready.owner);
-        owners.enumerate().find_map(|(index, owner)| Some((index, owner?)))
-    }
-
     /// Gives up what was submitted and has found no lane within its time.
     fn give_up_late_submissions(&mut self) {
         let now = Instant::now();
-        while let Some((index, owner)) = self.oldest_submission()
+        while let Some((index, owner)) = self.main.oldest_submission()
             && owner.deadline.is_some_and(|at| at <= now)
-            && let Some(Ready { ticket, batch, .. }) = self.ready.remove(index)
+            && let Some(Ready { ticket, batch, .. }) = self.main.take(index)
         {
             let why = Some("it waited too long for requests before it".to_owned());
             let (records, owner) = (batch.records, Some(owner));
             self.alive.line().observer.give_up(records, observe::TIMEOUT);
-            self.settle(Settled { ticket, records, fate: Fate::Exhausted, owner, why });
+            let settled = Settled { ticket, records, fate: Fate::Exhausted, owner, why };
+            self.settle(Place::Main, settled);
         }
     }
 
@@ -408,7 +408,7 @@ impl Delivery {
         if !self.asked.iter().all(|command| matches!(command, Command::Submit(_))) {
             self.cut_everything();
             // No retry is waited for while somebody waits for the data.
-            self.lanes.hurry();
+            self.outlets().for_each(Outlet::hurry);
         }
         while let Some(command) = self.asked.pop_front() {
             self.obey(command);
@@ -471,7 +471,7 @@ impl Delivery {
         }
         let losses = self.alive.line().losses();
         let left = self.abandon_rest();
-        self.alive.line().ledger.end(Life::Stopped);
+        self.alive.line().end(Life::Stopped);
         self.alive.line().commands.close();
         self.submissions.abandon("the exporter was shut down first");
         let Some(Stopping { asked, .. }) = self.stopping.take() else { return };
@@ -481,13 +481,18 @@ impl Delivery {
         });
     }
 
-    /// Settles everything that is still here as abandoned; returns how many records. What came in
-    /// since the last cut stays in the pipe, where it is counted as left behind.
+    /// Settles everything that is still here as abandoned; returns how many records, of the
+    /// destination that has most. What came in since the last cut stays in the pipe, where it is
+    /// counted as left behind.
     fn abandon_rest(&mut self) -> u64 {
-        let waiting = self.ready.drain(..).map(|ready| ready.batch.records).sum::<u64>();
-        let left = waiting + self.lanes.abandon();
-        self.alive.line().ledger.settle(left, Fate::Abandoned);
-        left
+        let mut most = 0;
+        for outlet in iter::once(&mut self.main).chain(&mut self.beside) {
+            let left = outlet.abandon();
+            let ledger = self.alive.shared.line(self.alive.signal).ledger_of(outlet.place());
+            ledger.settle(left, Fate::Abandoned);
+            most = most.max(left);
+        }
+        most
     }
 
     /// Tells the user of records that never came this far.
@@ -528,6 +533,18 @@ impl Delivery {
     }
 }
 
+/// The request of a batch: headers of our own between slices of the pipe.
+fn payload(shared: &Shared, batch: Batch) -> Payload {
+    let registry = &shared.registry;
+    let resource = registry.resource_frame(batch.resource);
+    let groups = batch
+        .groups
+        .into_iter()
+        .map(|(scope, runs)| Group { scope: registry.scope_frame(scope), runs });
+    let request = envelope::Request::new(&resource, groups.collect());
+    Payload::new(request.parts, batch.records)
+}
+
 /// Tells everybody when the delivery ends, however it ends.
 pub(crate) struct Alive {
     shared: Arc<Shared>,
@@ -556,7 +573,7 @@ impl Drop for Alive {
     fn drop(&mut self) {
         let (line, has_panicked) = (self.line(), std::thread::panicking());
         line.pipe.close();
-        line.ledger.end(if has_panicked { Life::Died } else { Life::Stopped });
+        line.end(if has_panicked { Life::Died } else { Life::Stopped });
         line.commands.close();
         self.shared.end.come();
         if has_panicked {
@@ -576,6 +593,11 @@ const FULL: &str = "the buffer is full: producers are faster than the collector,
 /// What is said of records that fit into no request, or not into the buffer.
 const OVERSIZE: &str = "a record exceeds the request limit (Builder::request_bytes_max) or half of \
                         the buffer (Builder::buffer_bytes), and was dropped";
+
+/// What is said when the batches of one destination are dropped for want of room.
+const SHARE_FULL: &str = "the destination is slower than the others and its share of the buffer is \
+                          full: batches are dropped for it alone; look why it is slow, or raise \
+                          Destination::buffer_bytes";
 
 /// Records wait at most this long for company, whatever was configured: the clock can count it.
 const AGE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);

@@ -4,7 +4,7 @@
 //! below the one that is next when the flush begins; it ends when none of those is open any
 //! more, or at its deadline, whatever comes first.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -12,7 +12,8 @@ use std::time::Instant;
 #[derive(Debug, Default)]
 pub(crate) struct Tickets {
     next: u64,
-    open: BTreeSet<u64>,
+    /// In how many parts each batch is that is not settled.
+    open: BTreeMap<u64, usize>,
 }
 
 impl Tickets {
@@ -20,14 +21,28 @@ impl Tickets {
     pub(crate) fn issue(&mut self) -> u64 {
         let ticket = self.next;
         self.next += 1;
-        self.open.insert(ticket);
+        self.open.insert(ticket, 1);
         ticket
     }
 
-    /// The batch with this number has met its fate.
+    /// The batch with this number is now in `parts` parts more.
+    #[expect(dead_code, reason = "for what is sent to several endpoints")]
+    pub(crate) fn split(&mut self, ticket: u64, parts: usize) {
+        if let Some(open) = self.open.get_mut(&ticket) {
+            *open += parts;
+        }
+    }
+
+    /// The batch with this number, or a part of it, has met its fate.
     pub(crate) fn settle(&mut self, ticket: u64) {
-        let was_open = self.open.remove(&ticket);
-        debug_assert!(was_open, "batch {ticket} settled twice");
+        let Some(parts) = self.open.get_mut(&ticket) else {
+            debug_assert!(false, "batch {ticket} settled twice");
+            return;
+        };
+        *parts -= 1;
+        if *parts == 0 {
+            self.open.remove(&ticket);
+        }
     }
 
     /// The number of the batch that is cut next.
@@ -37,7 +52,7 @@ impl Tickets {
 
     /// Whether all batches numbered below `limit` are settled.
     pub(crate) fn are_settled_below(&self, limit: u64) -> bool {
-        self.open.first().is_none_or(|&oldest| oldest >= limit)
+        self.open.first_key_value().is_none_or(|(&oldest, _)| oldest >= limit)
     }
 }
 
@@ -96,30 +111,67 @@ impl<A> Flushes<A> {
     }
 }
 
-/// What was lost of the records that had been accepted.
+/// What one destination lost of the records that it was to get.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Losses {
+pub(crate) struct Loss {
     pub(crate) rejected: u64,
     pub(crate) dropped: u64,
 }
 
-impl Losses {
-    /// What was lost after `earlier`.
-    pub(crate) fn since(self, earlier: Self) -> Self {
+/// What was lost of the records that had been accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Losses {
+    pub(crate) main: Loss,
+    /// By the destinations beside the main one; those that there are not have lost nothing.
+    pub(crate) beside: [Loss; BESIDE_MAX],
+}
+
+impl Loss {
+    fn each_with(self, other: Self, combine: impl Fn(u64, u64) -> u64) -> Self {
         Self {
-            rejected: self.rejected.saturating_sub(earlier.rejected),
-            dropped: self.dropped.saturating_sub(earlier.dropped),
+            rejected: combine(self.rejected, other.rejected),
+            dropped: combine(self.dropped, other.dropped),
         }
     }
 
-    /// The losses of two together.
+    /// The sum of two.
     pub(crate) fn plus(self, more: Self) -> Self {
-        Self { rejected: self.rejected + more.rejected, dropped: self.dropped + more.dropped }
+        self.each_with(more, u64::saturating_add)
     }
 
     /// Whether nothing was lost.
     pub(crate) fn is_none(self) -> bool {
         self == Self::default()
+    }
+}
+
+impl Losses {
+    fn each_with(mut self, other: Self, combine: impl Fn(u64, u64) -> u64) -> Self {
+        self.main = self.main.each_with(other.main, &combine);
+        for (own, other) in self.beside.iter_mut().zip(other.beside) {
+            *own = own.each_with(other, &combine);
+        }
+        self
+    }
+
+    /// What was lost after `earlier`.
+    fn since(self, earlier: Self) -> Self {
+        self.each_with(earlier, u64::saturating_sub)
+    }
+
+    /// The losses of two together.
+    pub(crate) fn plus(self, more: Self) -> Self {
+        self.each_with(more, u64::saturating_add)
+    }
+
+    /// What all destinations have lost; a record counts once for each that has lost it.
+    pub(crate) fn sum(self) -> Loss {
+        self.beside.into_iter().fold(self.main, Loss::plus)
+    }
+
+    /// The first destination beside the main one that has lost something.
+    pub(crate) fn first_beside(self) -> Option<usize> {
+        self.beside.iter().position(|loss| !loss.is_none())
     }
 }
 
@@ -139,11 +191,13 @@ impl Told {
     pub(crate) fn tell(&self, before: Losses, total: Losses) -> Losses {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A flush that ended earlier may come to tell later.
-        told.rejected = told.rejected.max(total.rejected);
-        told.dropped = told.dropped.max(total.dropped);
+        *told = told.each_with(total, u64::max);
         total.since(before)
     }
 }
+
+/// At most so many destinations beside the main one.
+pub(crate) const BESIDE_MAX: usize = 7;
 
 #[cfg(test)]
 mod tests {
@@ -188,14 +242,18 @@ mod tests {
         assert!(tickets.are_settled_below(tickets.next()));
     }
 
+    fn losses(rejected: u64, dropped: u64) -> Losses {
+        Losses { main: Loss { rejected, dropped }, ..Losses::default() }
+    }
+
     #[test]
     fn a_loss_is_told_to_every_flush_that_was_waiting_and_to_no_later_one() {
         let told = Told::default();
-        let lost = Losses { rejected: 2, dropped: 5 };
+        let lost = losses(2, 5);
         let (first, second) = (told.so_far(), told.so_far());
         assert_eq!(told.tell(first, lost), lost);
-        let fewer = Losses { rejected: 2, dropped: 3 };
+        let fewer = losses(2, 3);
         assert_eq!(told.tell(second, fewer), fewer);
-        assert!(told.tell(told.so_far(), lost).is_none());
+        assert!(told.tell(told.so_far(), lost).sum().is_none());
     }
 }

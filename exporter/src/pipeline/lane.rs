@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use spanwire_runtime::time::sleep_until;
 
-use crate::diagnostics::Kind;
+use crate::diagnostics::{About, Kind};
 use crate::model::{Failure, Outcome, Payload, Phase, Signal};
 use crate::pipeline::carrier::Carrier;
-use crate::pipeline::ledger::Fate;
+use crate::pipeline::ledger::{Fate, Ledger, Place};
 use crate::pipeline::observe::{Ended, Observer};
 use crate::pipeline::prepare::{Codec, prepare};
 use crate::pipeline::shared::Shared;
@@ -44,6 +44,7 @@ pub(crate) struct Settled {
 pub(crate) struct Destination {
     pub(crate) shared: Arc<Shared>,
     pub(crate) signal: Signal,
+    pub(crate) place: Place,
     pub(crate) policy: Policy,
     /// Bounds one attempt; `None` is no limit.
     pub(crate) timeout: Option<Duration>,
@@ -70,6 +71,8 @@ enum Lane {
     Idle(Carrier),
     Busy {
         records: u64,
+        /// What counts against the share of the destination.
+        bytes: usize,
         since: Instant,
         delivery: Pin<Box<dyn Future<Output = (Carrier, Settled)>>>,
     },
@@ -79,13 +82,32 @@ impl Destination {
     pub(crate) fn new(
         shared: Arc<Shared>,
         signal: Signal,
+        place: Place,
         policy: Policy,
         timeout: Option<Duration>,
         codec: Codec,
     ) -> Self {
-        let observer = Arc::clone(&shared.line(signal).observer);
-        let (paused_until, failing, hurries) = (Cell::new(None), Cell::new(None), Cell::new(0));
-        Self { shared, signal, policy, timeout, codec, observer, paused_until, failing, hurries }
+        let observer = shared.line(signal).observer_of(place);
+        Self {
+            shared,
+            signal,
+            place,
+            policy,
+            timeout,
+            codec,
+            observer,
+            paused_until: Cell::new(None),
+            failing: Cell::new(None),
+            hurries: Cell::new(0),
+        }
+    }
+
+    fn ledger(&self) -> &Ledger {
+        self.shared.line(self.signal).ledger_of(self.place)
+    }
+
+    fn about(&self, kind: Kind) -> About {
+        About::from((kind, self.signal)).to(self.shared.name(self.place))
     }
 
     /// Tells the user that data is waiting, at most at the rate of the diagnostics.
@@ -97,8 +119,7 @@ impl Destination {
     fn succeeded(&self, warning: Option<&str>) {
         // Who was told of the failure is told of its end, however soon after another one.
         if self.failing.take() == Some(true) {
-            let about = (Kind::ExportRecovered, self.signal);
-            self.shared.diagnostics.tell(about, "data is taken again");
+            self.shared.diagnostics.tell(self.about(Kind::ExportRecovered), "data is taken again");
         }
         if let Some(warning) = warning {
             self.report(Kind::PartialSuccess, warning);
@@ -134,7 +155,7 @@ impl Destination {
     }
 
     fn report(&self, kind: Kind, message: &str) -> IsTold {
-        self.shared.diagnostics.report((kind, self.signal), message, Instant::now())
+        self.shared.diagnostics.report(self.about(kind), message, Instant::now())
     }
 
     /// Waits as long as the peer has asked everybody to wait. False if `allows` does not allow to
@@ -186,10 +207,12 @@ impl Lanes {
         if parcel.owner.is_none() {
             self.destination.observer.begin(records, parcel.payload.bytes);
         }
+        // Submissions that somebody waits for have a bound of their own.
+        let bytes = parcel.owner.map_or(parcel.payload.bytes, |_| 0);
         // The carrier is taken out and comes back with the outcome.
         let idle = std::mem::replace(
             lane,
-            Lane::Busy { records, since, delivery: Box::pin(std::future::pending()) },
+            Lane::Busy { records, bytes, since, delivery: Box::pin(std::future::pending()) },
         );
         if let (Lane::Idle(carrier), Lane::Busy { delivery, .. }) = (idle, lane) {
             *delivery = Box::pin(deliver(carrier, parcel, Rc::clone(&self.destination)));
@@ -214,6 +237,15 @@ impl Lanes {
     pub(crate) fn hurry(&self) {
         let hurries = &self.destination.hurries;
         hurries.set(hurries.get() + 1);
+    }
+
+    /// Bytes of what is under way, without what somebody waits for.
+    pub(crate) fn bytes(&self) -> usize {
+        let busy = self.lanes.iter().map(|lane| match lane {
+            Lane::Busy { bytes, .. } => *bytes,
+            Lane::Idle(_) => 0,
+        });
+        busy.sum()
     }
 
     /// Gives up what is under way; returns how many records that were.
@@ -300,7 +332,7 @@ async fn attempt(
     until: Option<Instant>,
     is_retry: bool,
 ) -> Outcome {
-    destination.shared.line(destination.signal).ledger.count_request(is_retry);
+    destination.ledger().count_request(is_retry);
     let limit = destination.timeout.and_then(|limit| Instant::now().checked_add(limit));
     let deadline = [limit, until].into_iter().flatten().min();
     carrier.attempt(destination.signal, payload, deadline).await

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use spanwire_runtime::pipe::Counters;
 
-use crate::pipeline::flush::Losses;
+use crate::pipeline::flush::Loss;
 use crate::pipeline::observe::{self, Handed};
 use crate::stats::{ByCause, Dropped};
 
@@ -27,7 +27,7 @@ pub(crate) enum Life {
     Died,
 }
 
-/// Counts records. One instance a signal of an exporter.
+/// Counts records. One instance for each signal and destination of an exporter.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     life: AtomicU8,
@@ -53,6 +53,8 @@ pub(crate) struct Ledger {
     exhausted: AtomicU64,
     oversize: AtomicU64,
     abandoned: AtomicU64,
+    crowded: AtomicU64,
+    evicted: AtomicU64,
     /// Taken from the pipe, or submitted, and not yet settled.
     held: AtomicU64,
     requests: AtomicU64,
@@ -72,6 +74,19 @@ pub(crate) enum Fate {
     Oversize,
     /// Delivery ended before their turn.
     Abandoned,
+    /// More was waiting for their destination than its share of the buffer when they came.
+    Crowded,
+    /// The same; they had waited longest.
+    Evicted,
+}
+
+/// A destination among those of an exporter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The one that submissions are answered for.
+    Main,
+    /// One of those beside it, which have all that it has, counted from 0.
+    Beside(usize),
 }
 
 impl Ledger {
@@ -94,6 +109,8 @@ impl Ledger {
             exhausted: AtomicU64::new(0),
             oversize: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
+            crowded: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
             held: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             retries: AtomicU64::new(0),
@@ -147,6 +164,12 @@ impl Ledger {
         add(&self.held, records);
     }
 
+    /// The destination of this ledger got a copy of records; it holds them until they are
+    /// settled. For those beside the main one, whose ledger has no pipe.
+    pub(crate) fn hand(&self, records: u64) {
+        self.accept_submission(records);
+    }
+
     /// Too much was submitted already.
     pub(crate) fn count_submission_full(&self, records: u64) {
         add(&self.submitted_full, records);
@@ -195,15 +218,18 @@ impl Ledger {
             Fate::Exhausted => add(&self.exhausted, records),
             Fate::Oversize => add(&self.oversize, records),
             Fate::Abandoned => add(&self.abandoned, records),
+            Fate::Crowded => add(&self.crowded, records),
+            Fate::Evicted => add(&self.evicted, records),
         }
         self.held.fetch_sub(records, Ordering::Relaxed);
     }
 
     /// What was lost so far of the records that had been accepted.
-    pub(crate) fn losses(&self, pipe: &Counters) -> Losses {
-        let dropped = [&self.refused, &self.exhausted, &self.oversize, &self.abandoned];
-        let dropped = dropped.into_iter().map(load).sum::<u64>() + pipe.evicted;
-        Losses { rejected: load(&self.rejected), dropped }
+    pub(crate) fn loss(&self, pipe: &Counters) -> Loss {
+        let refused = [&self.refused, &self.exhausted, &self.oversize, &self.abandoned];
+        let crowded = [&self.crowded, &self.evicted];
+        let dropped = refused.into_iter().chain(crowded).map(load).sum::<u64>() + pipe.evicted;
+        Loss { rejected: load(&self.rejected), dropped }
     }
 
     pub(crate) fn too_many_scopes(&self) -> u64 {
@@ -254,19 +280,24 @@ impl Ledger {
 
     /// Records that were dropped because the pipe, or what submissions may use, was full.
     pub(crate) fn crowded_out(&self, pipe: &Counters) -> u64 {
-        self.full(pipe) + pipe.evicted
+        pipe.full + pipe.evicted + load(&self.submitted_full) + self.over_share()
+    }
+
+    /// Those of them that were taken and were over the share of their destination.
+    fn over_share(&self) -> u64 {
+        load(&self.crowded) + load(&self.evicted)
     }
 
     /// Those of them that were turned away.
     fn full(&self, pipe: &Counters) -> u64 {
-        pipe.full + load(&self.submitted_full)
+        pipe.full + load(&self.submitted_full) + load(&self.crowded)
     }
 
     /// The records that were dropped, by reason.
     pub(crate) fn dropped(&self, pipe: &Counters) -> Dropped {
         let mut dropped = Dropped {
             queue_full: self.full(pipe),
-            evicted: pipe.evicted,
+            evicted: pipe.evicted + load(&self.evicted),
             oversize: pipe.oversize + load(&self.oversize),
             reentrant: pipe.reentrant + load(&self.reentrant),
             after_shutdown: load(&self.closed_door) + load(&self.submitted_closed),
@@ -305,7 +336,7 @@ impl Ledger {
             closed += too_late;
         }
         let causes = [
-            (observe::QUEUE_FULL, pipe.full + pipe.evicted),
+            (observe::QUEUE_FULL, pipe.full + pipe.evicted + self.over_share()),
             (observe::ALREADY_SHUTDOWN, closed),
             (
                 observe::OVERSIZE,

@@ -1,15 +1,16 @@
 //! A line: all that an exporter has once for each signal.
 
+use std::iter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use spanwire_runtime::pipe::Pipe;
+use spanwire_runtime::pipe::{Counters, Pipe};
 
 use crate::batch::Item;
 use crate::model::Signal;
 use crate::pipeline::command::{Command, Commands, NoRoom};
 use crate::pipeline::flush::Losses;
-use crate::pipeline::ledger::{Ledger, Life};
+use crate::pipeline::ledger::{Ledger, Life, Place};
 use crate::pipeline::observe::{self, Component, Handed, Observer};
 use crate::pipeline::reply::{Answer, reply};
 use crate::pipeline::submission::{Accepted, Settlement};
@@ -20,7 +21,10 @@ use crate::stats::{Dropped, ExporterStats, ProcessorStats, SignalStats};
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) pipe: Pipe,
+    /// Of the main destination, and of what came to none.
     pub(crate) ledger: Ledger,
+    /// Of each destination beside it, and who keeps its figures if it gets this signal.
+    beside: Vec<(Ledger, Option<Arc<Observer>>)>,
     pub(crate) commands: Commands,
     pub(crate) limits: SubmitLimits,
     /// Nobody wants the signal: its doors ignore what comes.
@@ -42,14 +46,52 @@ pub(crate) struct SubmitLimits {
 }
 
 impl Line {
+    /// With so many destinations `beside` the main one.
     pub(crate) fn new(
         pipe: Pipe,
         limits: SubmitLimits,
         observer: Observer,
         processor: Option<Component>,
+        beside: usize,
     ) -> Self {
         let (ledger, commands, observer) = (Ledger::new(), Commands::default(), Arc::new(observer));
-        Self { pipe, ledger, commands, limits, observer, processor, is_off: false }
+        let beside = iter::repeat_with(|| (Ledger::new(), None)).take(beside).collect();
+        Self { pipe, ledger, beside, commands, limits, observer, processor, is_off: false }
+    }
+
+    /// Has one of them keep its figures, because it gets this signal.
+    pub(crate) fn observe_beside(&mut self, index: usize, observer: Observer) {
+        self.beside[index].1 = Some(Arc::new(observer));
+    }
+
+    /// The accounts of one destination.
+    pub(crate) fn ledger_of(&self, place: Place) -> &Ledger {
+        match place {
+            Place::Main => &self.ledger,
+            Place::Beside(index) => &self.beside[index].0,
+        }
+    }
+
+    /// Who keeps the figures of one destination.
+    pub(crate) fn observer_of(&self, place: Place) -> Arc<Observer> {
+        let beside = match place {
+            Place::Main => None,
+            Place::Beside(index) => self.beside[index].1.as_ref(),
+        };
+        Arc::clone(beside.unwrap_or(&self.observer))
+    }
+
+    /// Those of all destinations of this signal.
+    pub(crate) fn observers(&self) -> impl Iterator<Item = &Observer> {
+        let beside = self.beside.iter().filter_map(|(_, observer)| observer.as_deref());
+        iter::once(&*self.observer).chain(beside)
+    }
+
+    /// Delivery has ended, to all destinations.
+    pub(crate) fn end(&self, life: Life) {
+        self.beside.iter().for_each(|(ledger, _)| ledger.end(life));
+        // Last: who sees this end sees the others.
+        self.ledger.end(life);
     }
 
     /// Queues `items`, which hold `records` records; the answer comes on their final outcome.
@@ -89,30 +131,34 @@ impl Line {
         answer
     }
 
-    /// Records accepted whose fate is open.
+    /// Records accepted whose fate is open, at the destination that has most of them.
     pub(crate) fn pending(&self) -> u64 {
-        self.ledger.in_flight(&self.pipe.counters())
+        let beside = self.beside.iter().map(|(ledger, _)| ledger.in_flight(&Counters::default()));
+        beside.fold(self.ledger.in_flight(&self.pipe.counters()), u64::max)
     }
 
     /// What was lost so far of the records that had been accepted.
     pub(crate) fn losses(&self) -> Losses {
-        self.ledger.losses(&self.pipe.counters())
+        let main = self.ledger.loss(&self.pipe.counters());
+        let mut losses = Losses { main, ..Losses::default() };
+        for (loss, (ledger, _)) in losses.beside.iter_mut().zip(&self.beside) {
+            *loss = ledger.loss(&Counters::default());
+        }
+        losses
     }
 
     pub(crate) fn has_died(&self) -> bool {
         self.ledger.life() == Life::Died
     }
 
-    /// The counters now.
+    /// The counters now, of the main destination.
     pub(crate) fn stats(&self) -> SignalStats {
-        let (pipe, ledger) = (self.pipe.counters(), &self.ledger);
-        SignalStats {
-            emitted: ledger.emitted(&pipe),
-            delivered: ledger.delivered(),
-            rejected: ledger.rejected(),
-            dropped: ledger.dropped(&pipe),
-            in_flight: ledger.in_flight(&pipe),
-        }
+        stats(&self.ledger, &self.pipe.counters())
+    }
+
+    /// The same of one beside it, which has no pipe of its own.
+    pub(crate) fn stats_beside(&self, index: usize) -> SignalStats {
+        stats(&self.beside[index].0, &Counters::default())
     }
 
     /// What became of a submission that came no further than a closed door.
@@ -133,9 +179,14 @@ impl Line {
         self.observer.turn_away(records, "encoder_panicked");
     }
 
-    /// The figures of the main destination now.
-    pub(crate) fn exporter_stats(&self) -> ExporterStats {
-        self.observer.stats(self.ledger.life())
+    /// What waited for one destination beside the main one, and was over its share.
+    pub(crate) fn turn_away_beside(&self, place: Place, records: u64) {
+        self.observer_of(place).turn_away(records, observe::QUEUE_FULL);
+    }
+
+    /// The figures of all destinations now.
+    pub(crate) fn exporter_stats(&self) -> impl Iterator<Item = ExporterStats> {
+        self.observers().map(|observer| observer.stats(self.ledger.life()))
     }
 
     /// The figures of what comes through the pipe.
@@ -165,6 +216,16 @@ impl Line {
         let forked = self.ledger.forked();
         let dropped = Dropped { forked, ..Dropped::default() };
         SignalStats { emitted: forked, dropped, ..SignalStats::default() }
+    }
+}
+
+fn stats(ledger: &Ledger, pipe: &Counters) -> SignalStats {
+    SignalStats {
+        emitted: ledger.emitted(pipe),
+        delivered: ledger.delivered(),
+        rejected: ledger.rejected(),
+        dropped: ledger.dropped(pipe),
+        in_flight: ledger.in_flight(pipe),
     }
 }
 

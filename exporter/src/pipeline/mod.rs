@@ -11,6 +11,7 @@ pub(crate) mod lane;
 pub(crate) mod ledger;
 pub(crate) mod line;
 pub(crate) mod observe;
+pub(crate) mod outlet;
 pub(crate) mod prepare;
 pub(crate) mod registry;
 pub(crate) mod reply;

@@ -12,20 +12,23 @@ use spanwire_runtime::driver;
 use crate::diagnostics::Diagnostics;
 use crate::encode::limits::Limits;
 use crate::error::{FlushError, ShutdownError};
-use crate::model::{MetricPreferences, Signal};
+use crate::model::{DestinationName, MetricPreferences, Signal};
 use crate::pipeline::command::Command;
-use crate::pipeline::flush::{Losses, Told};
+use crate::pipeline::flush::{Loss, Losses, Told};
+use crate::pipeline::ledger::{Ledger, Place};
 use crate::pipeline::line::Line;
 use crate::pipeline::observe::Observer;
 use crate::pipeline::registry::Registry;
 use crate::pipeline::reply::{Answer, Waited, reply};
-use crate::stats::{ProcessorStats, Stats};
+use crate::stats::{DestinationStats, ProcessorStats, Stats};
 
 /// One an exporter, behind an `Arc`.
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// One a signal, in the order of [`Signal::ALL`].
     pub(crate) lines: [Line; Signal::ALL.len()],
+    /// The destinations beside the main one; each line has as many ledgers beside its own.
+    pub(crate) beside: Vec<DestinationName>,
     pub(crate) registry: Registry,
     pub(crate) diagnostics: Diagnostics,
     /// How the doors cut attributes.
@@ -101,7 +104,7 @@ impl Shared {
                 Waited::Abandoned => Err(flush_unanswered(line)),
                 Waited::TimedOut => Err(FlushError::Timeout { pending: line.pending() }),
             });
-        flushed(told.tell(before, flushes_together(ended)?))
+        self.flushed(told.tell(before, flushes_together(ended)?))
     }
 
     /// The same of all signals, as a future.
@@ -117,7 +120,7 @@ impl Shared {
             for (line, answer) in self.lines.iter().zip(asked?) {
                 ended.push(answer.await.unwrap_or_else(|| Err(flush_unanswered(line))));
             }
-            flushed(self.told.tell(before, flushes_together(ended.into_iter())?))
+            self.flushed(self.told.tell(before, flushes_together(ended.into_iter())?))
         }
     }
 
@@ -136,7 +139,7 @@ impl Shared {
                 Waited::Abandoned => Err(shutdown_unanswered(line)),
                 Waited::TimedOut => Err(ShutdownError::Timeout { left: line.pending() }),
             });
-        ended_with(self.told.tell(before, shutdowns_together(ended)?))
+        self.ended_with(self.told.tell(before, shutdowns_together(ended)?))
     }
 
     /// The same as a future.
@@ -151,7 +154,7 @@ impl Shared {
             for (line, answer) in self.lines.iter().zip(begun?) {
                 ended.push(answer.await.unwrap_or_else(|| Err(shutdown_unanswered(line))));
             }
-            ended_with(self.told.tell(before, shutdowns_together(ended.into_iter())?))
+            self.ended_with(self.told.tell(before, shutdowns_together(ended.into_iter())?))
         }
     }
 
@@ -191,6 +194,37 @@ impl Shared {
         Ok(self.lines.iter().map(|line| (line, ask_shutdown(line, deadline))).collect())
     }
 
+    fn flushed(&self, lost: Losses) -> Result<(), FlushError> {
+        let Loss { rejected, dropped } = lost.sum();
+        match self.loser(lost) {
+            Some(destination) => Err(FlushError::LostAt { destination, dropped, rejected }),
+            None if lost.main.is_none() => Ok(()),
+            None => Err(FlushError::Lost { dropped, rejected }),
+        }
+    }
+
+    fn ended_with(&self, lost: Losses) -> Result<(), ShutdownError> {
+        let Loss { rejected, dropped } = lost.sum();
+        match self.loser(lost) {
+            Some(destination) => Err(ShutdownError::LostAt { destination, dropped, rejected }),
+            None if lost.main.is_none() => Ok(()),
+            None => Err(ShutdownError::Lost { dropped, rejected }),
+        }
+    }
+
+    /// The first destination beside the main one that has lost something.
+    fn loser(&self, lost: Losses) -> Option<DestinationName> {
+        self.beside.get(lost.first_beside()?).copied()
+    }
+
+    /// What diagnostics call a destination; the main one has no name.
+    pub(crate) fn name(&self, place: Place) -> Option<DestinationName> {
+        match place {
+            Place::Main => None,
+            Place::Beside(index) => self.beside.get(index).copied(),
+        }
+    }
+
     /// Records accepted whose fate is open.
     fn pending(&self) -> u64 {
         self.lines.iter().map(Line::pending).sum()
@@ -213,7 +247,7 @@ impl Shared {
     /// Those of all exporters.
     #[cfg_attr(not(feature = "otel_0_33"), allow(dead_code, reason = "a meter listens"))]
     pub(crate) fn observers(&self) -> impl Iterator<Item = &Observer> {
-        self.lines.iter().map(|line| &*line.observer)
+        self.lines.iter().flat_map(Line::observers)
     }
 
     fn processors(&self) -> impl Iterator<Item = ProcessorStats> {
@@ -231,9 +265,20 @@ impl Shared {
             retries: self.lines.iter().map(|line| line.ledger.retries()).sum(),
             driver: self.driver.name,
             driver_reason: self.driver.reason.clone(),
-            exporters: self.lines.iter().map(Line::exporter_stats).collect(),
+            exporters: self.lines.iter().flat_map(Line::exporter_stats).collect(),
             processors: self.processors().collect(),
+            destinations: (0..self.beside.len()).map(|index| self.stats_beside(index)).collect(),
             ..Stats::of(Signal::ALL.map(|signal| self.line(signal).stats()))
+        }
+    }
+
+    fn stats_beside(&self, index: usize) -> DestinationStats {
+        let ledgers = || self.lines.iter().map(|line| line.ledger_of(Place::Beside(index)));
+        let parts = Signal::ALL.map(|signal| self.line(signal).stats_beside(index));
+        DestinationStats {
+            requests: ledgers().map(Ledger::requests).sum(),
+            retries: ledgers().map(Ledger::retries).sum(),
+            ..DestinationStats::of(self.beside[index], parts)
         }
     }
 }
@@ -309,20 +354,6 @@ fn shutdowns_together(
     }
 }
 
-fn flushed(lost: Losses) -> Result<(), FlushError> {
-    match lost {
-        lost if lost.is_none() => Ok(()),
-        Losses { rejected, dropped } => Err(FlushError::Lost { dropped, rejected }),
-    }
-}
-
-fn ended_with(lost: Losses) -> Result<(), ShutdownError> {
-    match lost {
-        lost if lost.is_none() => Ok(()),
-        Losses { rejected, dropped } => Err(ShutdownError::Lost { dropped, rejected }),
-    }
-}
-
 fn with_grace(deadline: Option<Instant>) -> Option<Instant> {
     deadline.and_then(|at| at.checked_add(GRACE))
 }
@@ -384,10 +415,14 @@ mod tests {
 
     #[test]
     fn one_line_that_died_is_told_before_those_that_are_late_or_have_lost() {
-        let lost = Ok(Losses { rejected: 1, dropped: 2 });
+        let sum = |rejected, dropped| {
+            let main = Loss { rejected, dropped };
+            Ok(Losses { main, ..Losses::default() })
+        };
+        let lost = sum(1, 2);
         let late = Err(FlushError::Timeout { pending: 3 });
         let together = |results: [_; 3]| flushes_together(results.into_iter());
-        assert_eq!(together([lost, lost, lost]), Ok(Losses { rejected: 3, dropped: 6 }));
+        assert_eq!(together([lost, lost, lost]), sum(3, 6));
         assert_eq!(together([late, lost, late]), Err(FlushError::Timeout { pending: 6 }));
         for dead in [
             [late, Err(FlushError::Dead), lost],
