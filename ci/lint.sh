@@ -17,11 +17,13 @@ cargo clippy --locked -p spanwire -- -D warnings
 # Each adapter by itself.
 cargo clippy --locked -p spanwire-runtime --features futures-io -- -D warnings
 cargo clippy --locked -p spanwire-runtime --features hyper -- -D warnings
+cargo clippy --locked -p spanwire-runtime --features tokio-io -- -D warnings
+cargo clippy --locked -p spanwire --features grpc -- -D warnings
 # Without its doors the exporter must compile too.
 cargo clippy --locked -p spanwire --no-default-features -- -D warnings
 export RUSTDOCFLAGS="-D warnings"
 cargo doc --locked --workspace --no-deps --document-private-items
-cargo doc --locked -p spanwire-runtime --no-deps --document-private-items --features futures-io,hyper
+cargo doc --locked -p spanwire-runtime --no-deps --document-private-items --features futures-io,hyper,tokio-io
 # Rows of the list that no longer match would only be found when a sample has them.
 ci/mutations.sh --check
 echo "lint: clean"

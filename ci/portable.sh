@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 TARGETS=(x86_64-pc-windows-gnu aarch64-apple-darwin aarch64-unknown-linux-gnu)
 PACKAGES=(-p spanwire-runtime -p spanwire)
-ADAPTERS=(--features spanwire-runtime/futures-io,spanwire-runtime/hyper)
+ADAPTERS=(--features spanwire-runtime/futures-io,spanwire-runtime/hyper,spanwire-runtime/tokio-io)
 
 # Neither cfg nor target shares its artifacts with plain builds.
 export CARGO_TARGET_DIR="${PORTABLE_TARGET_DIR:-target/portable}"

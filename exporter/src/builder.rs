@@ -24,6 +24,8 @@ mod checks;
 mod collector;
 mod compression;
 mod destination;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod headers;
 mod metrics;
 mod output;
@@ -81,6 +83,8 @@ pub struct Builder {
     protocol: Option<Protocol>,
     compression: Option<Compression>,
     compressing: compression::Given,
+    #[cfg(feature = "grpc")]
+    grpc: grpc::Given,
     /// Its budget is the default one.
     retry: retry::Policy,
     retry_budget: Option<Duration>,
@@ -125,6 +129,8 @@ impl Builder {
             protocol: None,
             compression: None,
             compressing: compression::Given::default(),
+            #[cfg(feature = "grpc")]
+            grpc: grpc::Given::default(),
             retry: retry::Policy::default(),
             retry_budget: None,
             batch: batch::Limits::default(),
@@ -175,8 +181,8 @@ impl Builder {
 
     /// How requests are framed and encoded. Default the signal's variable (such as
     /// `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`), else `OTEL_EXPORTER_OTLP_PROTOCOL`, else
-    /// [`Protocol::HttpProtobuf`], the only one supported so far; setting it here overrules
-    /// variables that are meant for other exporters.
+    /// [`Protocol::HttpProtobuf`]; setting it here overrules variables that are meant for other
+    /// exporters.
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = Some(protocol);
         self

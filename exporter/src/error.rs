@@ -262,7 +262,7 @@ fn lost_at(
 /// What the caller can choose in place of an unsupported `what`.
 fn instead_of(what: &str) -> &'static str {
     match what {
-        "protocol" => "use http/protobuf",
+        "protocol" => "use http/protobuf, or build with the feature grpc",
         "compression" => "use gzip or none, or build with the feature zstd",
         "tls" => {
             "use an http:// endpoint, such as a local collector that adds TLS, or build with the \

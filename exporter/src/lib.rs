@@ -195,6 +195,8 @@ pub mod otel_0_33 {
 pub mod internals {
     #[cfg(feature = "otel_0_33")]
     pub use crate::ingest::otel_0_33::metrics::image::MetricImage;
+    #[cfg(feature = "grpc")]
+    pub use crate::transport::{Judged, judge_answer};
     pub use crate::transport::{http1, rejected_by};
 
     /// Appends an encoded request as one JSON object.

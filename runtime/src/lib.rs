@@ -30,8 +30,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Features, none on by default: `futures-io` and `hyper` add the module `compat`, adapters to
-//! the traits of those crates. It is made for Linux; other systems have what `docs/platforms.md`
+//! Features, none on by default: `futures-io`, `hyper` and `tokio-io` add the module `compat`,
+//! adapters to the traits of those crates. It is made for Linux; other systems have what `docs/platforms.md`
 //! in the repository lists.
 //!
 //! All `unsafe` code of the spanwire workspace is in this crate. `docs/INVARIANTS.md` in the
@@ -45,7 +45,7 @@
 
 pub mod blocking;
 pub mod buf;
-#[cfg(any(feature = "futures-io", feature = "hyper"))]
+#[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
 pub mod compat;
 pub mod driver;
 #[cfg(feature = "internals")]

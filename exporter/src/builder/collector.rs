@@ -10,6 +10,8 @@ use crate::error::BuildError;
 use crate::model::{Compression, Protocol, Signal};
 use crate::pipeline::carrier::{Collector, Target};
 use crate::transport::endpoint::{Endpoint, Scheme, Scope};
+#[cfg(feature = "grpc")]
+use crate::transport::grpc;
 use crate::transport::http1::RequestHead;
 
 impl Builder {
@@ -22,11 +24,13 @@ impl Builder {
             tls: self.tls_to(signal, &endpoint, &given.tls)?,
             proxy: self.proxy_of(&endpoint, &given.proxies)?,
             endpoint,
-            headers: self.merge_headers(&given.headers)?,
+            headers: self.merge_headers(&given.headers, protocol)?,
             header_source: self.header_source.clone(),
             protocol,
             coding: self.coding(compression)?,
             response_bytes_max: self.response_bytes_max,
+            #[cfg(feature = "grpc")]
+            keepalive: self.keepalive_config()?,
         })))
     }
 
@@ -67,6 +71,7 @@ impl Builder {
     fn merge_headers(
         &self,
         given: &[GivenHeader],
+        protocol: Protocol,
     ) -> Result<Vec<(HeaderName, HeaderValue)>, BuildError> {
         let mut headers = given.to_vec();
         for (index, (name, value)) in self.headers.iter().enumerate() {
@@ -74,7 +79,7 @@ impl Builder {
             env::merge_headers(&mut headers, vec![header]);
         }
         for header in &headers {
-            check_header(header)?;
+            check_header(header, protocol)?;
         }
         Ok(headers.into_iter().map(|header| (header.name, header.value)).collect())
     }
@@ -116,11 +121,16 @@ fn check_choice<T: fmt::Display + Copy + Default>(
     }
 }
 
-fn check_header(header: &GivenHeader) -> Result<(), BuildError> {
-    RequestHead::check(&header.name).map_err(|error| BuildError::InvalidHeader {
+fn check_header(header: &GivenHeader, protocol: Protocol) -> Result<(), BuildError> {
+    let checked = match protocol {
+        #[cfg(feature = "grpc")]
+        Protocol::Grpc => grpc::head::check(&header.name, &header.value),
+        _ => RequestHead::check(&header.name).map_err(|error| error.to_string()),
+    };
+    checked.map_err(|why| BuildError::InvalidHeader {
         name: header.name.to_string(),
         source_name: header.source_name,
-        why: error.to_string(),
+        why,
     })
 }
 

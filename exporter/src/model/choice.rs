@@ -14,7 +14,7 @@ pub enum Protocol {
     /// OTLP/HTTP with JSON bodies: `http/json`. About three times as long as protobuf, and made of
     /// it on the exporter's thread.
     HttpJson,
-    /// OTLP/gRPC: `grpc`. Not supported yet.
+    /// OTLP/gRPC: `grpc`. With the feature `grpc` only.
     Grpc,
 }
 
@@ -27,7 +27,10 @@ impl Protocol {
 
     /// Whether this build can do it.
     pub(crate) fn is_supported(self) -> bool {
-        matches!(self, Self::HttpProtobuf | Self::HttpJson)
+        match self {
+            Self::HttpProtobuf | Self::HttpJson => true,
+            Self::Grpc => cfg!(feature = "grpc"),
+        }
     }
 
     /// The media type of a body (H3); of gRPC that of its stream.

@@ -63,7 +63,10 @@ pub(crate) enum Status {
     Http(u16),
     /// A `google.rpc.Code`, of OTLP/gRPC; also one that stands for what happened instead of an
     /// answer, as gRPC defines it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the gRPC transport makes them"))]
+    #[cfg_attr(
+        not(any(test, feature = "grpc")),
+        expect(dead_code, reason = "the gRPC transport makes them")
+    )]
     Grpc(u8),
 }
 

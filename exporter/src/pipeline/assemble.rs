@@ -173,7 +173,7 @@ fn outlet(
     let codec = Codec::new(target, alive.signal(), workers);
     let destination =
         Destination::new(alive.shared(), alive.signal(), place, *retry, *timeout, codec);
-    let carriers = (0..*lanes).map(|_| Carrier::new(target));
+    let carriers = Carrier::for_lanes(target, alive.signal(), *lanes).into_iter();
     Outlet::new(place, Lanes::new(destination, carriers), share)
 }
 

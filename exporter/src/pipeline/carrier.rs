@@ -1,6 +1,8 @@
 //! What carries a request away: a connection to a collector, or a file.
 
 use std::io;
+#[cfg(feature = "grpc")]
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +16,12 @@ use crate::stats::Server;
 use crate::transport::client::Client;
 use crate::transport::connect::Connector;
 use crate::transport::endpoint::Endpoint;
+#[cfg(feature = "grpc")]
+use crate::transport::grpc::channel::Channel;
+#[cfg(feature = "grpc")]
+use crate::transport::grpc::client::GrpcClient;
+#[cfg(feature = "grpc")]
+use crate::transport::grpc::keepalive::KeepaliveConfig;
 use crate::transport::header_source::ChangingHeaders;
 use crate::transport::lines::Lines;
 use crate::transport::proxy::Proxy;
@@ -47,6 +55,9 @@ pub(crate) struct Collector {
     /// For an https endpoint.
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<Tls>>,
+    /// How a connection is looked after on which nothing is heard.
+    #[cfg(feature = "grpc")]
+    pub(crate) keepalive: Option<KeepaliveConfig>,
 }
 
 impl Target {
@@ -79,25 +90,42 @@ impl Collector {
             tls: self.tls.clone(),
         }
     }
+
+    fn client(&self) -> Client {
+        let (headers, source) = (self.headers.clone(), self.header_source.clone());
+        Client::new(self.connector(), self.protocol, headers, source, self.response_bytes_max)
+    }
+
+    #[cfg(feature = "grpc")]
+    fn grpc_client(&self, channel: &Rc<Channel>, signal: Signal) -> GrpcClient {
+        let (channel, source) = (Rc::clone(channel), self.header_source.clone());
+        GrpcClient::new(channel, signal, &self.headers, source, self.response_bytes_max)
+    }
 }
 
 /// Carries one request at a time.
 pub(crate) enum Carrier {
     Client(Box<Client>),
+    #[cfg(feature = "grpc")]
+    Grpc(Box<GrpcClient>),
     Lines(Arc<Lines>),
 }
 
 impl Carrier {
-    pub(crate) fn new(target: &Target) -> Self {
-        match target {
-            Target::Collector(collector) => {
-                let Collector { headers, header_source, .. } = &**collector;
-                let (headers, source) = (headers.clone(), header_source.clone());
-                let (connector, bytes_max) = (collector.connector(), collector.response_bytes_max);
-                let client = Client::new(connector, collector.protocol, headers, source, bytes_max);
-                Self::Client(Box::new(client))
-            }
+    /// One for each of the `lanes` of a destination of `signal`. Lanes of gRPC share a connection.
+    pub(crate) fn for_lanes(target: &Target, signal: Signal, lanes: usize) -> Vec<Self> {
+        let one = || match target {
+            Target::Collector(collector) => Self::Client(Box::new(collector.client())),
             Target::Lines(lines) => Self::Lines(Arc::clone(lines)),
+        };
+        match target {
+            #[cfg(feature = "grpc")]
+            Target::Collector(collector) if collector.protocol == Protocol::Grpc => {
+                let channel = Rc::new(Channel::new(collector.connector(), collector.keepalive));
+                let client = |_| Self::Grpc(Box::new(collector.grpc_client(&channel, signal)));
+                (0..lanes).map(client).collect()
+            }
+            _ => (0..lanes).map(|_| one()).collect(),
         }
     }
 
@@ -111,6 +139,8 @@ impl Carrier {
     ) -> Outcome {
         match self {
             Self::Client(client) => client.attempt(signal, payload, deadline).await,
+            #[cfg(feature = "grpc")]
+            Self::Grpc(client) => client.attempt(signal, payload, deadline).await,
             Self::Lines(lines) => write(Arc::clone(lines), signal, payload.clone()).await,
         }
     }

@@ -9,6 +9,8 @@ pub(crate) mod client;
 pub(crate) mod connect;
 pub(crate) mod connection;
 pub(crate) mod endpoint;
+#[cfg(feature = "grpc")]
+pub(crate) mod grpc;
 pub(crate) mod header_source;
 #[cfg_attr(
     not(feature = "internals"),
@@ -21,6 +23,9 @@ pub(crate) mod proxy;
 pub(crate) mod tls;
 mod verdict;
 
+#[cfg(all(feature = "grpc", feature = "internals"))]
+#[doc(hidden)]
+pub use self::grpc::judged::{Judged, judge_answer};
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub use self::verdict::rejected_by;

@@ -135,6 +135,11 @@ fn delivered(response: &Response, sent: u64) -> Outcome {
     let Some(partial) = partial_success(response) else {
         return Outcome::Delivered { rejected: 0, warning: Some(unreadable(response)), status };
     };
+    taken(&partial, sent, status)
+}
+
+/// A success whose answer says `partial`.
+pub(super) fn taken(partial: &PartialSuccess, sent: u64, status: Option<Status>) -> Outcome {
     // A peer can reject no more than it was sent, and not less than nothing.
     let rejected = u64::try_from(partial.rejected).unwrap_or(0).min(sent);
     let message = one_line(&partial.message);
@@ -213,7 +218,7 @@ fn form(response: &Response) -> Option<Form> {
 }
 
 /// `text` without line breaks and other control characters: it goes into somebody's log.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
@@ -232,7 +237,7 @@ fn wait(value: &[u8], now: SystemTime) -> Option<Duration> {
 
 /// No `Retry-After` is believed beyond this. A longer one is a mistake, and would silence an
 /// exporter without a retry budget.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest piece of a body that is not protobuf in a diagnostic.
 const TEXT_BYTES_MAX: usize = 256;
 /// Longest name of a content coding in a diagnostic.

@@ -315,10 +315,17 @@ pub(crate) mod partial_success {
     pub(crate) const ERROR_MESSAGE: u32 = 2;
 }
 
-/// `google.rpc.Status`.
+/// `google.rpc.Status`, and what is read of its details: `google.protobuf.Any` with a
+/// `google.rpc.RetryInfo`, which holds a `google.protobuf.Duration`.
 pub(crate) mod rpc_status {
     pub(crate) const CODE: u32 = 1;
     pub(crate) const MESSAGE: u32 = 2;
+    pub(crate) const DETAILS: u32 = 3;
+    pub(crate) const ANY_TYPE_URL: u32 = 1;
+    pub(crate) const ANY_VALUE: u32 = 2;
+    pub(crate) const RETRY_INFO_DELAY: u32 = 1;
+    pub(crate) const DURATION_SECONDS: u32 = 1;
+    pub(crate) const DURATION_NANOS: u32 = 2;
 }
 
 #[cfg(test)]

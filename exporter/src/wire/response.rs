@@ -2,6 +2,8 @@
 
 mod json;
 
+use std::time::Duration;
+
 use super::fields::{export_response, partial_success, rpc_status};
 use super::read::{Fields, Malformed, Value};
 
@@ -21,6 +23,9 @@ pub(crate) struct RpcStatus {
     pub(crate) code: i32,
     /// What the developer should know; at most [`MESSAGE_BYTES_MAX`] bytes.
     pub(crate) message: String,
+    /// The wait that a `google.rpc.RetryInfo` among the details asks for.
+    #[cfg_attr(not(feature = "grpc"), allow(dead_code, reason = "OTLP/HTTP has Retry-After"))]
+    pub(crate) retry_delay: Option<Duration>,
 }
 
 impl PartialSuccess {
@@ -64,11 +69,54 @@ impl RpcStatus {
                 // An int32 on the wire is a 64-bit varint of which the low half counts.
                 (rpc_status::CODE, Value::Varint(code)) => read.code = code as i32,
                 (rpc_status::MESSAGE, Value::Len(text)) => read.message = lossy(text),
+                (rpc_status::DETAILS, Value::Len(any)) => {
+                    read.retry_delay = read.retry_delay.or(retry_info(any)?);
+                }
                 _ => {}
             }
         }
         Ok(read)
     }
+}
+
+/// The delay of a `google.protobuf.Any`, if a `RetryInfo` is in it. One that names no delay asks
+/// for none.
+fn retry_info(any: &[u8]) -> Result<Option<Duration>, Malformed> {
+    let (mut is_retry_info, mut info): (bool, &[u8]) = (false, &[]);
+    for field in Fields::new(any) {
+        match field? {
+            // What stands before the last slash is nobody's concern.
+            (rpc_status::ANY_TYPE_URL, Value::Len(url)) => {
+                is_retry_info = url.rsplit(|byte| *byte == b'/').next() == Some(RETRY_INFO);
+            }
+            (rpc_status::ANY_VALUE, Value::Len(value)) => info = value,
+            _ => {}
+        }
+    }
+    if !is_retry_info {
+        return Ok(None);
+    }
+    let mut delay = Duration::ZERO;
+    for field in Fields::new(info) {
+        if let (rpc_status::RETRY_INFO_DELAY, Value::Len(message)) = field? {
+            delay = duration(message)?;
+        }
+    }
+    Ok(Some(delay))
+}
+
+/// A `google.protobuf.Duration`; a negative one is none.
+fn duration(message: &[u8]) -> Result<Duration, Malformed> {
+    let (mut seconds, mut nanos) = (0_i64, 0_i32);
+    for field in Fields::new(message) {
+        match field? {
+            (rpc_status::DURATION_SECONDS, Value::Varint(count)) => seconds = count as i64,
+            (rpc_status::DURATION_NANOS, Value::Varint(count)) => nanos = count as i32,
+            _ => {}
+        }
+    }
+    let seconds = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    Ok(seconds.saturating_add(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))))
 }
 
 /// Text for a diagnostic: the first [`MESSAGE_BYTES_MAX`] bytes, what is not UTF-8 replaced.
@@ -81,6 +129,8 @@ fn lossy(text: &[u8]) -> String {
     text
 }
 
+/// The full name of the message that asks for a wait (googleapis, google/rpc/error_details.proto).
+const RETRY_INFO: &[u8] = b"google.rpc.RetryInfo";
 /// Longer messages are cut: they go to a log, not to a reader.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 1024;
 
@@ -127,6 +177,31 @@ mod tests {
     #[test]
     fn html_is_an_error_and_not_a_status() {
         assert!(RpcStatus::read(b"<html><body>502 Bad Gateway</body></html>").is_err());
+    }
+
+    /// `google.rpc.Status` with one detail of this type.
+    fn detailed(type_url: &str, detail: &[u8]) -> Vec<u8> {
+        let len = |tag: u8, bytes: &[u8]| [&[tag, bytes.len() as u8], bytes].concat();
+        let any = [len(0x0a, type_url.as_bytes()), len(0x12, detail)].concat();
+        [&[8, 14][..], &len(0x1a, &any)].concat()
+    }
+
+    fn delay_of(detail: &[u8]) -> Option<Duration> {
+        let body = detailed("type.googleapis.com/google.rpc.RetryInfo", detail);
+        RpcStatus::read(&body).unwrap().retry_delay
+    }
+
+    #[test]
+    fn a_retry_info_among_the_details_is_found_and_its_delay_read() {
+        assert_eq!(delay_of(&[0x0a, 2, 8, 30]), Some(Duration::from_secs(30)));
+        assert_eq!(delay_of(&[0x0a, 2, 0x10, 7]), Some(Duration::from_nanos(7)));
+        assert_eq!(delay_of(&[0x0a, 4, 8, 1, 0x10, 7]), Some(Duration::new(1, 7)));
+        assert_eq!(delay_of(&[]), Some(Duration::ZERO));
+        let negative = [&[0x0a, 11, 8][..], &[0xff; 9], &[1]].concat();
+        assert_eq!(delay_of(&negative), Some(Duration::ZERO));
+        let other = detailed("type.googleapis.com/google.rpc.QuotaFailure", &[0x0a, 2, 8, 30]);
+        assert_eq!(RpcStatus::read(&other).unwrap().retry_delay, None);
+        assert_eq!(RpcStatus::read(&[8, 14]).unwrap().retry_delay, None);
     }
 
     #[test]

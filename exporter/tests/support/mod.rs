@@ -308,7 +308,7 @@ pub(crate) fn dead_address() -> SocketAddr {
 
 /// A loopback address that no other test uses, so that a port which one test has let go of is
 /// not met by another: all of 127.0.0.0/8 is this machine.
-fn own_ip() -> Ipv4Addr {
+pub(crate) fn own_ip() -> Ipv4Addr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
     let process = 1 + (std::process::id() % 250) as u8;

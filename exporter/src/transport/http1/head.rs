@@ -79,7 +79,8 @@ impl fmt::Display for HeadError {
     }
 }
 
-fn user_agent(headers: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
+/// The products among `headers`, then spanwire itself.
+pub(in crate::transport) fn user_agent(headers: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
     let products = headers.iter().filter(|(name, _)| *name == USER_AGENT);
     let mut agent: Vec<u8> =
         products.flat_map(|(_, value)| [value.as_bytes(), b" "].concat()).collect();

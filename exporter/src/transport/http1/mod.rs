@@ -63,6 +63,8 @@ mod fields;
 mod head;
 mod response;
 
+#[cfg(feature = "grpc")]
+pub(in crate::transport) use self::head::user_agent;
 pub use self::head::{HeadError, RequestHead};
 pub use self::response::{
     CloseReason, Progress, Response, ResponseError, ResponseLimits, ResponseReader,

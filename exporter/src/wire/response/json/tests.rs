@@ -92,7 +92,9 @@ fn unknown_names_are_skipped_and_the_last_of_equal_ones_counts() {
 #[test]
 fn a_status_is_read_with_or_without_its_code() {
     let read = |body: &str| RpcStatus::read_json(body.as_bytes());
-    let status = |code, message: &str| Ok(RpcStatus { code, message: message.to_owned() });
+    let status = |code, message: &str| {
+        Ok(RpcStatus { code, message: message.to_owned(), retry_delay: None })
+    };
     assert_eq!(read(r#"{"code":3,"message":"bad","details":[{"@type":"x"}]}"#), status(3, "bad"));
     assert_eq!(read(r#"{"message":"caf\u00e9 \ud83e\udd80"}"#), status(0, "café 🦀"));
     assert_eq!(read("{}"), status(0, ""));
