@@ -3,7 +3,7 @@
 //! Six levels of 64 slots; a slot of level 0 is one tick (a millisecond), a slot of level `n`
 //! is 64 to the `n` ticks. A timer lies in the level of the highest bit in which its tick
 //! differs from the present one, so it moves down at most five times. Arming and cancelling
-//! touch one list; looking for the next deadline reads six words.
+//! touch one list; looking for the next deadline reads six words and at most eight timers.
 //!
 //! ```text
 //! level 5   | 12 days a slot, 2 years around; what is later still waits here
@@ -109,9 +109,11 @@ impl<T> Wheel<T> {
     }
 
     /// When to call [`advance`](Self::advance) next: never later than the first deadline needs
-    /// it. It may be earlier, to move far timers down a level.
+    /// it. It may be earlier, to move far timers down a level, if there are many of them or they
+    /// are very far.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let (_, _, tick) = self.next_slot()?;
+        let (level, slot, begin) = self.next_slot()?;
+        let tick = self.first_tick(level, slot).unwrap_or(begin);
         // A tick that the clock cannot express cannot pass either.
         self.start.checked_add(Duration::from_millis(tick))
     }
@@ -146,6 +148,25 @@ impl<T> Wheel<T> {
         // Only the top level wraps around: see `place`.
         let tick = ((self.now >> shift) + u64::from(ahead)) << shift;
         Some((level, slot, tick))
+    }
+
+    /// The first tick of a slot's timers, if it has few: to wake up for them alone costs less
+    /// than to wake up before, only to move them down. In the top level a timer may be later than
+    /// its slot, and than others in the slots behind it.
+    fn first_tick(&self, level: usize, slot: usize) -> Option<u64> {
+        if level == LEVELS - 1 {
+            return None;
+        }
+        let (mut index, mut first) = (self.levels[level].slots[slot], None);
+        for _ in 0..LOOKED_AT_MAX {
+            if index == NIL {
+                return first;
+            }
+            let entry = &self.timers[index as usize];
+            first = Some(first.map_or(entry.tick, |first: u64| first.min(entry.tick)));
+            index = entry.next;
+        }
+        first.filter(|_| index == NIL)
     }
 
     /// Expires a slot's timers that are due, and moves the others down.
@@ -253,6 +274,8 @@ const BITS: u32 = 6;
 /// Slots of a level.
 const SLOTS: usize = 1 << BITS;
 const LEVELS: usize = 6;
+/// Timers that are looked at for the next deadline: an exporter has no more than some.
+const LOOKED_AT_MAX: usize = 8;
 /// How far ahead a timer may lie: one slot of the top level less than once around it, so that
 /// the slot that it falls into is never the present one.
 const FAR: u64 = (1 << (BITS * LEVELS as u32)) - (1 << (BITS * (LEVELS as u32 - 1)));

@@ -199,3 +199,25 @@ fn entries_are_used_again() {
     }
     assert_eq!(wheel.timers.len(), 1);
 }
+
+/// A wake before the deadline costs a system call, and an exporter's thread has few timers.
+#[test]
+fn few_timers_wake_for_their_own_ticks_alone_and_many_not_too_late() {
+    let start = Instant::now();
+    for count in [1, 3, LOOKED_AT_MAX as u64, LOOKED_AT_MAX as u64 + 1, 1000] {
+        let mut wheel = Wheel::new(start);
+        // Five of them in each slot of level 1 and more.
+        let at = |n: u64| start + Duration::from_millis(1000 + 13 * (n * 7 % count));
+        for n in 0..count {
+            wheel.insert(at(n), ());
+        }
+        let (mut wakes, mut expired) = (0, Vec::new());
+        while let Some(next) = wheel.next_deadline() {
+            wheel.advance(next, &mut expired);
+            wakes += 1;
+        }
+        assert_eq!(expired.len() as u64, count);
+        assert!(count > 3 || wakes == count, "{wakes} wakes for {count}");
+        assert!(wakes <= count + count / 4 + 1, "{wakes} wakes for {count}");
+    }
+}
