@@ -197,7 +197,19 @@ pub mod internals {
     pub use crate::ingest::otel_0_33::metrics::image::MetricImage;
     #[cfg(feature = "grpc")]
     pub use crate::transport::{Judged, judge_answer};
-    pub use crate::transport::{http1, rejected_by};
+    pub use crate::transport::{http1, rejected_by, retry_after};
+
+    /// The rejected records and the message of a successful answer in JSON; `None` if it is none.
+    pub fn json_partial_success(body: &[u8]) -> Option<(i64, String)> {
+        let read = crate::wire::response::PartialSuccess::read_json(body).ok()?;
+        Some((read.rejected, read.message))
+    }
+
+    /// The code and the message of any other answer in JSON; `None` if it is none.
+    pub fn json_status(body: &[u8]) -> Option<(i32, String)> {
+        let read = crate::wire::response::RpcStatus::read_json(body).ok()?;
+        Some((read.code, read.message))
+    }
 
     /// Appends an encoded request as one JSON object.
     ///

@@ -28,4 +28,4 @@ mod verdict;
 pub use self::grpc::judged::{Judged, judge_answer};
 #[cfg(feature = "internals")]
 #[doc(hidden)]
-pub use self::verdict::rejected_by;
+pub use self::verdict::{rejected_by, retry_after};

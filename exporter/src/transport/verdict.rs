@@ -89,6 +89,12 @@ pub fn rejected_by(response: &Response, sent: u64) -> Option<u64> {
     }
 }
 
+/// For the fuzz target: the wait that a `Retry-After` of `value` asks for at `now`.
+#[cfg(feature = "internals")]
+pub fn retry_after(value: &[u8], now: SystemTime) -> Option<Duration> {
+    wait(value, now)
+}
+
 fn judge_headless(cut: &Cut) -> Outcome {
     match cut {
         Cut::Lost(_) | Cut::Broken(ResponseError::Truncated) => {
