@@ -299,8 +299,8 @@ impl Builder {
 
     /// How many threads the exporter's runtime has. Default 1, at most 64.
     ///
-    /// Delivery is pinned to the first, with its connections. The others take work that may run
-    /// anywhere, of which there is none yet: more than one costs memory and sleeps.
+    /// Delivery is pinned to the first, with its connections. The others compress, and make JSON.
+    /// Without either, more than one costs memory and sleeps.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self

@@ -14,11 +14,12 @@
 //! ```
 //!
 //! In scope: traces, logs and metrics from `opentelemetry_sdk` 0.33 ([`otel_0_33`]), spans and log
-//! records that are plain data ([`direct`]), over OTLP/HTTP protobuf to a collector, or as lines of
-//! OTLP/JSON to a file ([`Builder::file`]); and reading encoded OTLP without decoding it ([`wire`]).
+//! records that are plain data ([`direct`]), over OTLP/HTTP to a collector, in protobuf or JSON and
+//! compressed if asked for, or as lines of OTLP/JSON to a file ([`Builder::file`]); and reading
+//! encoded OTLP without decoding it ([`wire`]).
 //! Each [`Signal`] has a buffer, connections and counters of its own, so a collector that is slow
 //! with one does not hold up the others. Not there yet, and an error of [`Builder::build`] if asked
-//! for: gRPC, compression; and https without the feature `tls`.
+//! for: gRPC; and https without the feature `tls`.
 //!
 //! # Examples
 //!
@@ -41,6 +42,8 @@
 //! # Features
 //!
 //! - `otel_0_33` (default): the doors for `opentelemetry_sdk` 0.33, [`otel_0_33`].
+//! - `zstd`: [`Compression::Zstd`]. It is C, so a build with it needs a C compiler; gzip is always
+//!   there and needs none.
 //! - `tls`: https endpoints, by [rustls](https://docs.rs/rustls). Its cryptography is that of the process's default
 //!   provider, if one is installed before [`Builder::build`], else `ring`, which needs a C compiler.
 #![forbid(unsafe_code)]

@@ -166,7 +166,7 @@ impl Drop for Taken<'_> {
 /// encoded cannot be read, which is a bug of ours.
 pub(crate) async fn prepare(payload: Payload, codec: &Codec) -> Result<Payload, Failure> {
     let payload = match codec.json {
-        Some(signal) => transcoded(signal, &payload, codec.coding.request_bytes_max)?,
+        Some(signal) => in_json(signal, payload, codec).await?,
         None => payload,
     };
     let Some(plan) = codec.plan(payload.bytes) else { return Ok(payload) };
@@ -176,6 +176,16 @@ pub(crate) async fn prepare(payload: Payload, codec: &Codec) -> Result<Payload, 
         // Sent as it is, it is not lost.
         _ => payload,
     })
+}
+
+/// The same request as JSON; made in one go, on whichever worker is idle.
+async fn in_json(signal: Signal, payload: Payload, codec: &Codec) -> Result<Payload, Failure> {
+    let bytes_max = codec.coding.request_bytes_max;
+    if !codec.is_stealable {
+        return transcoded(signal, &payload, bytes_max);
+    }
+    let task = spawn(async move { transcoded(signal, &payload, bytes_max) });
+    task.await.map_err(|error| Failure::new(Phase::Encode, error.to_string()))?
 }
 
 /// The same request as JSON.

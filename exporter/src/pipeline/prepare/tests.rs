@@ -166,6 +166,18 @@ fn what_was_sent_is_written_into_again() {
 }
 
 #[test]
+fn json_may_be_made_by_another_worker() {
+    let runtime = Builder::new().workers(2).build().unwrap();
+    let task = runtime.spawn_pinned(|| async {
+        let codec = codec(Some(Signal::Logs), 2);
+        let empty = Payload::new(vec![Bytes::from_static(b"\x0a\x00")], 1);
+        let prepared = prepare(empty, &codec).await.unwrap();
+        assert_eq!(&*prepared.joined(), br#"{"resourceLogs":[{}]}"#);
+    });
+    runtime.block_on(task).unwrap();
+}
+
+#[test]
 fn several_workers_compress_what_several_lanes_have() {
     let runtime = Builder::new().workers(3).build().unwrap();
     let task = runtime.spawn_pinned(|| async {
