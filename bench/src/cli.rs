@@ -14,7 +14,7 @@ use crate::{
         self,
         rows::{self, Row},
     },
-    demo, faults, load,
+    demo, env, faults, load,
     report::Summary,
     sink,
 };
@@ -48,6 +48,9 @@ pub enum Command {
     ///
     /// Faults are lines of stdin too; each is answered by a line of JSON. What there is to choose from: pass, latency TIME, stall, blackhole, reset BYTES, slow BYTES, refuse, answer STATUS [retry-after SECONDS], endless, header-bomb, garbage.
     Proxy(faults::Options),
+    /// Print every environment variable, its value, what became of it and what is wrong with it; fails if no
+    /// exporter can be built of it
+    Env(env::Options),
     /// Measure spanwire beside other exporters and runtimes (build with `--features rivals`)
     #[command(subcommand)]
     Compare(compare::Command),
@@ -89,6 +92,11 @@ fn run(command: Command) -> Result<bool, String> {
             }
         }
         Command::Load(options) => conclude(&load::run(&options)?, options.json),
+        Command::Env(options) => {
+            let report = env::run();
+            print(&report, options.json.then(|| report.to_json()))?;
+            Ok(report.can_build())
+        }
         Command::Sink(options) => sink::run(&options).map(|()| true),
         Command::Proxy(options) => faults::run(&options).map(|()| true),
         Command::Compare(compare::Command::Export(options)) => {

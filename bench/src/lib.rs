@@ -22,6 +22,7 @@ pub mod collector;
 pub mod compare;
 pub mod demo;
 pub mod drive;
+pub mod env;
 pub mod faults;
 pub mod histogram;
 pub mod load;

@@ -24,6 +24,7 @@ mod checks;
 mod collector;
 mod compression;
 mod destination;
+mod explain;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod headers;
@@ -36,6 +37,7 @@ mod signals;
 pub(crate) mod tls;
 
 pub use self::destination::Destination;
+pub use self::explain::{Explanation, Standing, Variable};
 use self::output::Output;
 
 /// Sets up an [`Exporter`].

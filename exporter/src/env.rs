@@ -32,9 +32,9 @@ mod sdk;
 mod signal;
 pub(crate) mod table;
 
-#[cfg(test)]
-pub(crate) use self::header::hidden as hidden_headers;
-pub(crate) use self::header::{GivenHeader, merge as merge_headers, parse as parse_header};
+pub(crate) use self::header::{
+    GivenHeader, hidden as hidden_headers, merge as merge_headers, parse as parse_header,
+};
 pub(crate) use self::proxy::GivenProxies;
 use self::reader::Env;
 #[cfg(feature = "otel_0_33")]

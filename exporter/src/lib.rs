@@ -75,7 +75,7 @@ pub use spanwire_runtime::pipe::WhenFull;
 
 #[cfg(feature = "tls")]
 pub use self::builder::tls::TlsConfig;
-pub use self::builder::{Builder, Destination};
+pub use self::builder::{Builder, Destination, Explanation, Standing, Variable};
 pub use self::diagnostics::{Diagnostic, Kind as DiagnosticKind, Level as DiagnosticLevel};
 pub use self::encode::limits::Duplicates;
 pub use self::error::{BuildError, FlushError, ShutdownError};

@@ -13,8 +13,8 @@ use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use spanwire::otel_0_33::{LogProcessor, MetricExporter};
 use spanwire::{
-    BuildError, Builder, Compression, DiagnosticLevel, Exporter, FlushError, Io, Protocol, Signal,
-    SignalExporter,
+    BuildError, Builder, Compression, DiagnosticLevel, Explanation, Exporter, FlushError, Io,
+    Protocol, Signal, SignalExporter, Standing,
 };
 
 use support::otel::{DRIVERS, LONG, assert_balanced, builder, end_spans, provider};
@@ -395,4 +395,97 @@ fn the_code_beats_the_variables_of_who_exports_and_what_is_told() {
         .on_diagnostic(|diagnostic| panic!("{diagnostic}"));
     deliver_one(builder);
     assert_eq!(collector.spans().len(), 1);
+}
+
+/// What `explain` says of one variable.
+fn explained(explanation: &Explanation, name: &str) -> (Option<String>, Standing, usize) {
+    let found = explanation.variables.iter().find(|variable| variable.name == name);
+    let variable = found.unwrap_or_else(|| panic!("{name} is not in the table"));
+    (variable.value.clone(), variable.standing.clone(), variable.remarks.len())
+}
+
+#[test]
+fn what_became_of_each_variable_is_told_without_secrets() {
+    let some = |text: &str| Some(text.to_owned());
+    let explanation = with_env(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:secret@h"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t/?key=secret"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=secret,secret"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "7"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "later"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "none"),
+        ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "none"),
+        ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", "none"),
+        ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "none"),
+        ("OTEL_CONFIG_FILE", "/otel.yaml"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "1"),
+        ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "1"),
+        ("OTEL_SERVICE_NAME", "shop"),
+    ])
+    .batch_age(Duration::ZERO)
+    .attribute_count_max(3)
+    .explain();
+    use Signal::{Logs, Metrics, Traces};
+    use Standing::{Applies, Ignored, Overruled, Refused, Unset};
+    for (name, expected) in [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", (some("http://***@h"), Refused, 1)),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", (some("http://t/?***"), Applies(vec![Traces]), 0)),
+        ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", (None, Unset, 0)),
+        (
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            (some("authorization=***,***"), Applies(vec![Traces, Logs, Metrics]), 1),
+        ),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", (some("7"), Applies(vec![Traces, Logs, Metrics]), 0)),
+        ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", (some("later"), Ignored, 1)),
+        (
+            "OTEL_EXPORTER_OTLP_COMPRESSION",
+            (some("none"), Overruled("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION"), 0),
+        ),
+        ("OTEL_CONFIG_FILE", (some("/otel.yaml"), Ignored, 1)),
+        ("OTEL_BSP_SCHEDULE_DELAY", (some("1"), Overruled("Builder::batch_age"), 0)),
+        (
+            "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT",
+            (some("1"), Overruled("Builder::attribute_count_max"), 0),
+        ),
+        ("OTEL_SERVICE_NAME", (some("shop"), Applies(vec![]), 0)),
+        ("SPANWIRE_IO", (None, Unset, 0)),
+    ] {
+        assert_eq!(explained(&explanation, name), expected, "{name}");
+    }
+    let error = explanation.error.as_ref().and_then(BuildError::source_name);
+    assert_eq!(error, Some("OTEL_EXPORTER_OTLP_ENDPOINT"));
+    let text = explanation.to_string();
+    assert!(text.ends_with("into a header, not into the URL"), "{text}");
+    assert!(!format!("{text} {explanation:?}").contains("secret"), "{text}");
+}
+
+#[test]
+fn an_explanation_of_nothing_has_every_setting_with_its_default() {
+    let explanation = with_env(&[]).explain();
+    assert!(explanation.error.is_none());
+    assert!(explanation.variables.iter().all(|it| it.standing == Standing::Unset && it.is_fine()));
+    let text = explanation.to_string();
+    assert!(
+        text.starts_with(
+            "E1  OTEL_EXPORTER_OTLP_{TRACES_,LOGS_,METRICS_,}ENDPOINT  (URL; default http://localhost:4318, or \
+             http://localhost:4317 for grpc)\nE2 "
+        ),
+        "{text}"
+    );
+    for line in [
+        "E12 OTEL_{TRACES_,LOGS_,METRICS_}EXPORTER  (",
+        "E21 OTEL_{BSP_,BLRP_}SCHEDULE_DELAY  (",
+        "E40 SPANWIRE_IO  (",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(text.ends_with("\nan exporter can be built"), "{text}");
+}
+
+#[test]
+fn a_file_in_place_of_a_collector_overrules_what_says_how_to_reach_one() {
+    let explanation = with_env(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h")]).stdout().explain();
+    let (_, standing, _) = explained(&explanation, "OTEL_EXPORTER_OTLP_ENDPOINT");
+    assert_eq!(standing, Standing::Overruled("Builder::file"));
+    assert!(explanation.error.is_none());
 }

@@ -48,7 +48,8 @@ impl Builder {
         protocol: Protocol,
         given: &OfSignal,
     ) -> Result<Endpoint, BuildError> {
-        let insecure = self.insecure.or(given.insecure.map(|given| given.value)).unwrap_or(false);
+        let insecure = winner(self.insecure, "Builder::insecure", given.insecure);
+        let insecure = insecure.is_some_and(|given| given.value);
         let scope = |is_base| Scope::new(protocol, signal, is_base, insecure);
         if let Some(url) = &self.signal_endpoints[signal.index()] {
             return Endpoint::parse(url, scope(false), ENDPOINT_METHODS[signal.index()]);

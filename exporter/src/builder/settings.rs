@@ -11,6 +11,7 @@ use super::Builder;
 use super::checks::BUFFER_BYTES_BOUNDS;
 use super::collector::unused_files;
 use super::destination;
+use super::explain::is_about_collectors;
 use super::output::Output;
 use crate::batch;
 use crate::diagnostics::{Diagnostics, Kind};
@@ -130,8 +131,9 @@ impl Builder {
             records_max: self.batch.records_max.or(given.batch_records_max),
             ..self.batch
         };
-        let budget =
-            self.retry_budget.or(export_timeout.map(|_| export_limit.unwrap_or(Duration::MAX)));
+        let budget = self
+            .retry_budget
+            .or_else(|| export_timeout.map(|_| export_limit.unwrap_or(Duration::MAX)));
         // Lines of one file are written one after the other anyway.
         let lanes = self.lanes.or(given.in_flight).unwrap_or(LANES);
         LineSettings {
@@ -172,10 +174,7 @@ impl Builder {
 
     /// A variable, unless it is about collectors: there is none.
     fn variable_for_output(&self, name: &str) -> Option<OsString> {
-        let is_about_collectors = name.starts_with("OTEL_EXPORTER_OTLP_")
-            && !name.starts_with("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY")
-            && !name.starts_with("OTEL_EXPORTER_OTLP_METRICS_DEFAULT");
-        (!is_about_collectors).then(|| (self.lookup)(name)).flatten()
+        (!is_about_collectors(name)).then(|| (self.lookup)(name)).flatten()
     }
 
     /// A pool of the configured size whose worker is woken for two batches, or for a quarter of it.

@@ -198,6 +198,23 @@ pub(super) struct Choices {
     loaded: RefCell<Vec<(TlsConfig, Arc<Tls>)>>,
 }
 
+impl Choices {
+    /// Whether the code names what the variables of a signal with this index would: who is trusted
+    /// (`E3`), our key (`E4`) and our certificate (`E5`).
+    pub(super) fn overrule(&self, id: &str, index: usize) -> bool {
+        let names = |config: &TlsConfig| {
+            let Material { trust, key, certificate } = &config.material;
+            let named = match id {
+                "E3" => trust,
+                "E4" => key,
+                _ => certificate,
+            };
+            named.is_some() || config.given.is_some()
+        };
+        names(&self.all) || self.signals.get(index).is_some_and(names)
+    }
+}
+
 impl Builder {
     /// How the collectors behind `https://` endpoints are trusted, and what they trust us by.
     /// What is not set in `config` is taken from the environment, then from the machine.

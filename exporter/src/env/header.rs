@@ -3,6 +3,7 @@
 use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
+use super::So;
 use super::reader::Env;
 use crate::error::BuildError;
 
@@ -93,7 +94,7 @@ fn header(
         return Ok(None);
     }
     let Some((name, value)) = pair.split_once('=') else {
-        env.warn(source_name, format!("item {} has no '='", index + 1));
+        env.tell(source_name, So::Changed, format!("item {} has no '='", index + 1));
         return Ok(None);
     };
     let decoded: Vec<u8> = percent_decode_str(value.trim()).collect();

@@ -31,20 +31,11 @@ pub(super) fn exporters(env: &mut Env<'_>) -> [Option<SignalExporter>; Signal::A
 }
 
 fn exporter(env: &mut Env<'_>, name: &'static str) -> Option<SignalExporter> {
-    let list = env.value(name)?;
-    let mut known = Vec::new();
-    for word in list.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-        match SignalExporter::named(word) {
-            Some(exporter) => known.push(exporter),
-            None => env.warn(name, format!("{word:?} is not an exporter that is known here")),
-        }
-    }
+    let known = known_words(env, name, "exporter", SignalExporter::named)?;
     if known.len() > 1 {
         env.tell(name, So::Changed, format!("it names several; the first, {}, applies", known[0]));
     }
-    let first = known.first().copied()?;
-    env.take(name);
-    Some(first)
+    known.first().copied()
 }
 
 /// Which diagnostics are delivered.
@@ -91,21 +82,38 @@ pub(super) fn warn_of_the_unsupported(env: &mut Env<'_>) {
 
 /// The ways for context to travel; words that mean nothing are left out.
 fn propagators(env: &mut Env<'_>) -> Option<Vec<Propagator>> {
-    let list = env.value(PROPAGATORS)?;
-    let (mut known, mut is_understood) = (Vec::new(), false);
-    for word in list.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-        match propagator(word) {
-            Some(propagator) => {
-                known.extend(propagator.filter(|propagator| !known.contains(propagator)));
-                is_understood = true;
-            }
-            None => {
-                env.warn(PROPAGATORS, format!("{word:?} is not a propagator that is known here"));
-            }
+    let known = known_words(env, PROPAGATORS, "propagator", propagator)?;
+    let mut propagators = Vec::new();
+    for propagator in known.into_iter().flatten() {
+        if !propagators.contains(&propagator) {
+            propagators.push(propagator);
         }
     }
-    is_understood.then(|| env.take(PROPAGATORS))?;
-    Some(known)
+    Some(propagators)
+}
+
+/// The words of a list that `known` knows; the others are told of. `None` if it knows none.
+fn known_words<T>(
+    env: &mut Env<'_>,
+    name: &'static str,
+    what: &str,
+    known: fn(&str) -> Option<T>,
+) -> Option<Vec<T>> {
+    let list = env.value(name)?;
+    let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let (mut found, mut unknown) = (Vec::new(), Vec::new());
+    for word in words {
+        match known(word) {
+            Some(value) => found.push(value),
+            None => unknown.push(word),
+        }
+    }
+    let so = if found.is_empty() { So::Ignored } else { So::Changed };
+    for word in unknown {
+        env.tell(name, so, format!("{word:?} is not a known {what}"));
+    }
+    (!found.is_empty()).then(|| env.take(name))?;
+    Some(found)
 }
 
 /// The propagator that `word` names, in any case; `none` is known and is none.

@@ -49,11 +49,6 @@ pub(crate) enum Shows {
     HeaderNames,
 }
 
-/// The row of a variable.
-pub(crate) fn row_of(name: &str) -> Option<&'static Row> {
-    TABLE.iter().find(|row| row.names.contains(&name))
-}
-
 const fn row(id: &'static str, names: &'static [&'static str], reader: Reader) -> Row {
     Row { id, names, takes: "", default: "", code: "", effect: "", reader, shows: Shows::Value }
 }

@@ -203,7 +203,7 @@ fn what_is_no_header_name_may_be_a_secret_and_is_not_shown() {
 fn a_pair_without_a_value_is_ignored_and_not_shown() {
     let (settings, warnings) = warned(&[("OTEL_EXPORTER_OTLP_HEADERS", "a=1,secret")]);
     assert_eq!(headers(&settings), [("a", &b"1"[..])]);
-    assert_eq!(warnings, ["OTEL_EXPORTER_OTLP_HEADERS is ignored: item 2 has no '='"]);
+    assert_eq!(warnings, ["OTEL_EXPORTER_OTLP_HEADERS is not taken as it is: item 2 has no '='"]);
 }
 
 #[test]
@@ -373,8 +373,8 @@ fn an_exporter_that_is_not_known_is_ignored_and_of_several_the_first_applies() {
     assert_eq!(
         warnings,
         [
-            "OTEL_TRACES_EXPORTER is ignored: \"zipkin\" is not an exporter that is known here",
-            "OTEL_METRICS_EXPORTER is ignored: \"prometheus\" is not an exporter that is known here",
+            "OTEL_TRACES_EXPORTER is ignored: \"zipkin\" is not a known exporter",
+            "OTEL_METRICS_EXPORTER is not taken as it is: \"prometheus\" is not a known exporter",
             "OTEL_METRICS_EXPORTER is not taken as it is: it names several; the first, console, \
              applies",
         ]
