@@ -14,7 +14,7 @@ use crate::encode::limits;
 use crate::error::BuildError;
 use crate::exporter::Exporter;
 use crate::model::{Compression, GivenMetricPreferences, Protocol, Signal, SignalExporter};
-use crate::pipeline::assemble;
+use crate::pipeline::home::Home;
 use crate::retry;
 use crate::transport::endpoint::redacted;
 use crate::transport::header_source::ChangingHeaders;
@@ -345,8 +345,7 @@ impl Builder {
     /// compression), and if the thread or its driver could not be started. A malformed number in
     /// the environment is a diagnostic, not an error.
     pub fn build(self) -> Result<Exporter, BuildError> {
-        let (shared, runtime) = assemble::start(self.settings()?)?;
-        Ok(Exporter::assembled(shared, runtime))
+        Ok(Exporter::assembled(Home::start(self.settings()?)?))
     }
 }
 

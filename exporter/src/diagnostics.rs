@@ -8,6 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use spanwire_runtime::fs::unbuffered;
+
 use crate::model::{DestinationName, Signal};
 
 /// Something that the user of an exporter may want to know.
@@ -90,6 +92,8 @@ pub enum Kind {
     /// A certificate or key file was replaced by one that cannot be used: what was loaded before
     /// stays in use.
     Certificates,
+    /// A forked process could start no exporter of its own: what ends in it is dropped.
+    Forked,
     /// A delivery died (a bug): nothing of its signal is delivered any more.
     Died,
 }
@@ -195,6 +199,11 @@ impl Diagnostics {
         Self { level, ..self }
     }
 
+    /// To the same handler, at a rate of its own.
+    pub(crate) fn afresh(&self) -> Self {
+        Self { limiter: Arc::default(), ..self.clone() }
+    }
+
     /// Delivers `message` unless one of its kind was delivered within [`INTERVAL`] before `now`;
     /// true if it was delivered.
     ///
@@ -272,10 +281,12 @@ impl Limiter {
     }
 }
 
-/// The default handler. Unlike `eprintln!` it does not panic if stderr is closed.
+/// The default handler. Unlike `eprintln!` it does not panic if stderr is closed, and takes no
+/// lock, which a thread of the process that this one was forked from may have had.
 fn print(diagnostic: &Diagnostic) {
     use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "spanwire: {diagnostic}");
+    let line = format!("spanwire: {diagnostic}\n");
+    let _ = unbuffered(&std::io::stderr()).and_then(|mut out| out.write_all(line.as_bytes()));
 }
 
 /// At most one diagnostic of a kind in this time.

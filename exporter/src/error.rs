@@ -157,7 +157,7 @@ pub enum FlushError {
     Dead,
     /// The exporter was shut down before.
     ShutDown,
-    /// This process is a fork of the exporter's, which has no part of it. The caller's to fix.
+    /// In this process, which was forked from another, no exporter could be started.
     Forked,
 }
 
@@ -212,7 +212,7 @@ pub enum ShutdownError {
     Dead,
     /// The exporter was shut down before; this call did nothing.
     AlreadyShutDown,
-    /// This process is a fork of the exporter's, which has no part of it. The caller's to fix.
+    /// In this process, which was forked from another, no exporter could be started.
     Forked,
 }
 
@@ -298,8 +298,8 @@ fn io_error(error: &spanwire_runtime::BuildError) -> Option<&io::Error> {
     }
 }
 
-const FORKED: &str = "this process was forked from the exporter's, whose thread stayed there; \
-                      build a new exporter after forking";
+const FORKED: &str = "this process was forked, and no exporter could be started in it; see its \
+                      diagnostics for the reason";
 
 const DEAD: &str = "the exporter's thread died and its records are lost; this is a bug in \
                     spanwire, build a new exporter and report what it printed";

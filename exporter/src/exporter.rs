@@ -1,13 +1,12 @@
 //! The handle of a running exporter.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use spanwire_runtime::Runtime;
 
 use crate::builder::Builder;
 use crate::error::{BuildError, FlushError, ShutdownError};
-use crate::pipeline::shared::{GRACE, Shared};
+use crate::pipeline::home::{Home, Live};
+use crate::pipeline::shared::GRACE;
 use crate::stats::Stats;
 
 /// A running exporter: one thread that delivers what its doors (such as
@@ -16,6 +15,18 @@ use crate::stats::Stats;
 /// Cloning gives another handle of the same exporter. Doors hold one too. When the last handle is
 /// dropped without a [`shutdown`](Self::shutdown), what is buffered is flushed for at most
 /// [`DROP_LIMIT`]. A provider kept in a global is never dropped: call `shutdown`.
+///
+/// # Forks
+///
+/// A forked child has this exporter too: empty, with statistics of its own, and with a thread,
+/// buffers and connections of its own as soon as a record ends in it. What the parent had is the
+/// parent's, and it does not notice. Doors and handles go on working in the child, and so does
+/// the last handle's flush. An exporter that was shut down before the fork is shut down in the
+/// child. A handler of diagnostics and a source of headers are called in both processes, so they
+/// must not rely on a lock that another thread may have held at the fork; the same holds for a
+/// caller's own TLS configuration. What this crate does not do: the
+/// SDK's own batch processors and periodic reader have threads that stay in the parent, and its
+/// generator of ids is copied, so that parent and child give out the same ids.
 ///
 /// # Examples
 ///
@@ -40,9 +51,7 @@ pub const DROP_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct Inner {
-    shared: Arc<Shared>,
-    /// `None` once shut down.
-    runtime: Mutex<Option<Runtime>>,
+    home: Arc<Home>,
 }
 
 impl Exporter {
@@ -60,8 +69,8 @@ impl Exporter {
         Self::builder().build()
     }
 
-    pub(crate) fn assembled(shared: Arc<Shared>, runtime: Runtime) -> Self {
-        Self { inner: Arc::new(Inner { shared, runtime: Mutex::new(Some(runtime)) }) }
+    pub(crate) fn assembled(home: Home) -> Self {
+        Self { inner: Arc::new(Inner { home: Arc::new(home) }) }
     }
 
     /// Delivers everything that was accepted before the call, within `limit`; blocks this thread.
@@ -77,10 +86,13 @@ impl Exporter {
     /// [`FlushError::Timeout`] if the limit passed first (nothing is given up: delivery goes on),
     /// [`FlushError::Lost`] if any of it was dropped or rejected since the last flush that told
     /// of losses, [`FlushError::ShutDown`] and [`FlushError::Dead`] if nothing will be delivered
-    /// any more, [`FlushError::Forked`] in a forked child.
+    /// any more, [`FlushError::Forked`] in a forked child that could start no exporter.
     pub fn flush(&self, limit: Duration) -> Result<(), FlushError> {
-        let shared = &self.inner.shared;
-        shared.flush(None, deadline_in(limit), &shared.told)
+        match self.inner.home.existing() {
+            None => Ok(()),
+            Some(Err(absent)) => Err(absent.flush_error()),
+            Some(Ok(Live { shared, .. })) => shared.flush(None, deadline_in(limit), &shared.told),
+        }
     }
 
     /// As [`flush`](Self::flush), as a future for any async runtime. The deadline is kept by the
@@ -94,7 +106,17 @@ impl Exporter {
         &self,
         limit: Duration,
     ) -> impl Future<Output = Result<(), FlushError>> + Send + 'static {
-        Arc::clone(&self.inner.shared).flush_async(deadline_in(limit))
+        let begun = match self.inner.home.existing() {
+            None => Err(Ok(())),
+            Some(Err(absent)) => Err(Err(absent.flush_error())),
+            Some(Ok(live)) => Ok(Arc::clone(&live.shared).flush_async(deadline_in(limit))),
+        };
+        async move {
+            match begun {
+                Ok(flush) => flush.await,
+                Err(done) => done,
+            }
+        }
     }
 
     /// Stops accepting records, delivers what is buffered within `limit`, and ends the exporter's
@@ -124,9 +146,15 @@ impl Exporter {
         limit: Duration,
     ) -> impl Future<Output = Result<(), ShutdownError>> + Send + 'static {
         let inner = Arc::clone(&self.inner);
-        let ended = Arc::clone(&inner.shared).shut_down_async(deadline_in(limit));
+        let begun = match inner.begin_shutdown() {
+            Err(done) => Err(done),
+            Ok(live) => Ok(Arc::clone(&live.shared).shut_down_async(deadline_in(limit))),
+        };
         async move {
-            let result = ended.await;
+            let result = match begun {
+                Ok(ended) => ended.await,
+                Err(done) => done,
+            };
             // Held until here: the last handle to go would cut the delivery off.
             drop(inner);
             result
@@ -136,71 +164,73 @@ impl Exporter {
     /// What happened to every record so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.inner.shared.stats()
+        self.inner.home.stats()
     }
 
-    pub(crate) fn shared(&self) -> Arc<Shared> {
-        Arc::clone(&self.inner.shared)
-    }
-
-    /// Makes the exporter believe that this process is a fork of its own.
-    #[cfg(feature = "internals")]
-    #[doc(hidden)]
-    pub fn inject_fork(&self) {
-        self.inner.shared.plays_child.store(true, std::sync::atomic::Ordering::Relaxed);
+    pub(crate) fn home(&self) -> Arc<Home> {
+        Arc::clone(&self.inner.home)
     }
 
     /// Makes the delivery of traces panic, to show what happens then.
     #[cfg(feature = "internals")]
     #[doc(hidden)]
     pub fn inject_panic(&self) {
-        let line = self.inner.shared.line(crate::Signal::Traces);
-        line.commands.send(crate::pipeline::command::Command::Panic);
+        if let Some(live) = self.inner.home.live() {
+            let line = live.shared.line(crate::Signal::Traces);
+            line.commands.send(crate::pipeline::command::Command::Panic);
+        }
     }
 }
 
 impl Inner {
     fn shutdown(&self, limit: Duration) -> Result<(), ShutdownError> {
         let deadline = deadline_in(limit);
-        let result = self.shared.shut_down(deadline);
+        let live = match self.begin_shutdown() {
+            Ok(live) => live,
+            Err(done) => return done,
+        };
+        let result = live.shared.shut_down(deadline);
         // Another call's shutdown is left to that call.
         let is_ours = !matches!(result, Err(ShutdownError::AlreadyShutDown));
-        if is_ours && !self.shared.is_exporter_thread() && !self.shared.is_forked() {
-            self.end_thread(deadline);
+        if is_ours && !live.shared.is_exporter_thread() {
+            end_thread(live, deadline);
         }
         result
     }
 
-    /// Ends the exporter's thread. A thread that does not end in time is left behind.
-    fn end_thread(&self, deadline: Option<Instant>) {
-        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        if let Some(runtime) = self.take_runtime() {
-            runtime.shutdown(left.unwrap_or(Duration::MAX).max(GRACE));
+    /// What there is to shut down in this process; if there is nothing, that was it.
+    fn begin_shutdown(&self) -> Result<&Live, Result<(), ShutdownError>> {
+        let is_first = self.home.close();
+        match self.home.existing() {
+            Some(Ok(live)) => Ok(live),
+            Some(Err(absent)) => Err(Err(absent.shutdown_error())),
+            None if is_first => Err(Ok(())),
+            None => Err(Err(ShutdownError::AlreadyShutDown)),
         }
-    }
-
-    fn take_runtime(&self) -> Option<Runtime> {
-        self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl Drop for Inner {
+    /// Delivers what came in, in this process; what its parent has is the parent's.
     fn drop(&mut self) {
-        if self.shared.is_forked() {
-            // The thread is the parent's; there is nothing here to end or to wait for.
-            // Not by the lock, which may be held for ever.
-            let runtime = self.runtime.get_mut().unwrap_or_else(PoisonError::into_inner);
-            return std::mem::forget(runtime.take());
-        }
-        if !self.shared.end.has_begun() {
+        let Some(Ok(live)) = self.home.existing() else { return };
+        if !live.shared.end.has_begun() {
             // Nobody is left to be told; what is lost is reported as it happens.
             let _ = self.shutdown(DROP_LIMIT);
-        } else if !self.shared.is_exporter_thread() {
+        } else if !live.shared.is_exporter_thread() {
             // Perhaps a shutdown whose future was dropped is still delivering.
             let deadline = deadline_in(DROP_LIMIT);
-            self.shared.end.wait(DROP_LIMIT);
-            self.end_thread(deadline);
+            live.shared.end.wait(DROP_LIMIT);
+            end_thread(live, deadline);
         }
+    }
+}
+
+/// Ends the exporter's thread. A thread that does not end in time is left behind.
+fn end_thread(live: &Live, deadline: Option<Instant>) {
+    let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+    if let Some(runtime) = live.take_runtime() {
+        runtime.shutdown(left.unwrap_or(Duration::MAX).max(GRACE));
     }
 }
 

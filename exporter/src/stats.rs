@@ -201,8 +201,8 @@ pub struct Dropped {
     pub encoder_panicked: u64,
     /// Their instrumentation scope was one too many for the exporter's table.
     pub too_many_scopes: u64,
-    /// They ended in a process that was forked from the exporter's, which has no part of it. Each
-    /// process counts its own: what the parent counts is not shown in a child.
+    /// They ended in a forked process whose exporter could not be started. Each process counts its
+    /// own: what the parent counts is not shown in a child.
     pub forked: u64,
 }
 

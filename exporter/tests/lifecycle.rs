@@ -188,19 +188,6 @@ fn thousands_of_flushes_at_once_succeed_and_hold_up_no_shutdown() {
 }
 
 #[test]
-fn a_forked_child_is_told_at_once_and_waits_for_nothing() {
-    let collector = Collector::start();
-    let exporter = builder(&collector.endpoint()).0.build().unwrap();
-    let provider = provider(&exporter, "service");
-    exporter.inject_fork();
-    end_spans(&provider, 2);
-    assert_eq!(exporter.flush(Duration::MAX), Err(FlushError::Forked));
-    assert_eq!(exporter.shutdown(Duration::MAX), Err(ShutdownError::Forked));
-    assert_eq!(exporter.stats().dropped.forked, 2);
-    assert_balanced(&exporter.stats(), 2);
-}
-
-#[test]
 fn a_handler_may_call_the_exporter_that_called_it() {
     let (send, receive) = std::sync::mpsc::channel();
     let cell = std::sync::Arc::new(std::sync::OnceLock::<spanwire::Exporter>::new());

@@ -350,21 +350,6 @@ fn a_closed_exporter_turns_collections_away_and_is_closed_once() {
 }
 
 #[test]
-fn a_collection_in_a_forked_child_is_an_error_and_counted_there() {
-    let collector = Collector::start();
-    let exporter = exporter(&collector);
-    let provider = provider(&exporter);
-    let counter = provider.meter("test").u64_counter("requests").build();
-    counter.add(1, &[KeyValue::new("user", 1)]);
-    counter.add(1, &[KeyValue::new("user", 2)]);
-    exporter.inject_fork();
-    assert!(provider.force_flush().is_err());
-    let stats = exporter.stats();
-    assert_eq!((stats.metrics.emitted, stats.metrics.dropped.forked), (2, 2), "{stats:?}");
-    assert_eq!(collector.requests(), 0);
-}
-
-#[test]
 fn a_refusal_is_an_error_to_the_reader_and_its_points_are_counted() {
     let collector = Collector::scripted(|request| match request {
         0 => Reply::Refuse(400, "", Vec::new()),

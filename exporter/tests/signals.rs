@@ -97,23 +97,6 @@ fn what_is_lost_of_one_signal_is_told_by_the_flush_of_all() {
     assert!(told[0].starts_with("Refused: logs: "), "{told:?}");
 }
 
-#[test]
-fn a_forked_child_counts_what_it_ends_by_signal() {
-    let collector = Collector::start();
-    let exporter = builder(&collector.endpoint()).0.build().unwrap();
-    let (spans, logs) = (provider(&exporter, "service"), logger_provider(&exporter));
-    end_spans(&spans, 5);
-    exporter.flush(LONG).unwrap();
-    exporter.inject_fork();
-    end_spans(&spans, 2);
-    emit(&logs, 3);
-    let stats = exporter.stats();
-    // What the parent has counted is the parent's.
-    assert_balanced(&stats, 5);
-    assert_eq!((stats.traces.dropped.forked, stats.logs.dropped.forked), (2, 3));
-    assert_eq!(stats.dropped.total(), 5);
-}
-
 fn logger_provider(exporter: &Exporter) -> SdkLoggerProvider {
     SdkLoggerProvider::builder().with_log_processor(LogProcessor::new(exporter)).build()
 }

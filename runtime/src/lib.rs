@@ -62,6 +62,7 @@ pub use self::runtime::{
     BuildError, Builder, Handle, Runtime, Stats, WorkerStats, spawn, spawn_pinned,
 };
 pub use self::sync::doorbell::{Button, Doorbell};
+pub use self::sync::per_process::PerProcess;
 pub use self::sys::fork::Origin;
 #[cfg(feature = "internals")]
 #[doc(hidden)]

@@ -2,8 +2,10 @@
 //! locked, descriptors. Each is a child of its own, so that the limit is the whole process's.
 #![cfg(all(target_os = "linux", not(spanwire_portable)))]
 
-#[path = "support/child.rs"]
+#[allow(unreachable_pub, reason = "it is public where it is at home")]
+#[path = "../src/sys/child.rs"]
 mod child;
+
 #[path = "support/drivers.rs"]
 mod drivers;
 #[path = "support/seccomp.rs"]

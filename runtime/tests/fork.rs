@@ -2,7 +2,8 @@
 //! locked, nothing that reaches the parent. Each test forks for real.
 #![cfg(target_os = "linux")]
 
-#[path = "support/child.rs"]
+#[allow(unreachable_pub, reason = "it is public where it is at home")]
+#[path = "../src/sys/child.rs"]
 mod child;
 
 use std::cell::Cell;

@@ -1,13 +1,14 @@
 //! Joins the stages into a running exporter: the one place that knows them all.
 
 use std::any::Any;
+use std::error::Error;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use spanwire_runtime::driver::Choice;
 use spanwire_runtime::pipe::{self, Drainer, Pipe, WhenFull};
-use spanwire_runtime::{Builder as RuntimeBuilder, Origin, Runtime};
+use spanwire_runtime::{Builder as RuntimeBuilder, Runtime};
 
 use crate::batch::{self, Batcher};
 use crate::diagnostics::{Diagnostics, Kind};
@@ -28,6 +29,7 @@ use crate::pipeline::shared::{End, Shared};
 use crate::retry;
 
 /// A complete and valid configuration.
+#[derive(Clone)]
 pub(crate) struct Settings {
     /// One a signal, in the order of [`Signal::ALL`].
     pub(crate) lines: [LineSettings; Signal::ALL.len()],
@@ -93,6 +95,21 @@ pub(crate) struct Route {
     pub(crate) lanes: usize,
 }
 
+impl Settings {
+    /// The same in a forked child: without what a thread of the parent's may have locked.
+    pub(crate) fn in_child(&self) -> Result<Self, Box<dyn Error>> {
+        let mut settings = self.clone();
+        settings.diagnostics = self.diagnostics.afresh();
+        for line in &mut settings.lines {
+            line.target = line.target.in_child()?;
+            for BesideSettings { route, .. } in &mut line.beside {
+                route.target = route.target.in_child()?;
+            }
+        }
+        Ok(settings)
+    }
+}
+
 impl LineSettings {
     /// The line, with so many destinations `beside` the main one.
     fn line(&self, signal: Signal, pipe: Pipe, beside: usize) -> Line {
@@ -110,8 +127,8 @@ impl LineSettings {
 }
 
 /// Starts the thread and, on it, the deliveries.
-pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Runtime), BuildError> {
-    let (runtime, thread) = start_runtime(&settings)?;
+pub(crate) fn start(settings: &Settings) -> Result<(Arc<Shared>, Runtime), BuildError> {
+    let (runtime, thread) = start_runtime(settings)?;
     let pipes = Signal::ALL
         .map(|signal| Pipe::new(settings.lines[signal.index()].pipe, runtime.doorbell()));
     let shared = Arc::new(Shared {
@@ -122,13 +139,8 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Runtime), BuildE
         beside: settings.beside.clone(),
         registry: Registry::default(),
         diagnostics: settings.diagnostics.clone(),
-        limits: settings.limits,
-        metrics: settings.metrics,
         driver: runtime.driver().into(),
         thread,
-        origin: Origin::here(),
-        #[cfg(feature = "internals")]
-        plays_child: Default::default(),
         end: End::of(Signal::ALL.len()),
         told: Told::default(),
     });
@@ -136,7 +148,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Runtime), BuildE
         shared.diagnostics.report(Kind::Driver, &reason, Instant::now());
     }
     for (signal, (_, drainer)) in Signal::ALL.into_iter().zip(pipes) {
-        start_line(&runtime, &settings, Alive::new(Arc::clone(&shared), signal), drainer);
+        start_line(&runtime, settings, Alive::new(Arc::clone(&shared), signal), drainer);
     }
     Ok((shared, runtime))
 }

@@ -1,5 +1,6 @@
 //! What carries a request away: a connection to a collector, or a file.
 
+use std::error::Error;
 use std::io;
 #[cfg(feature = "grpc")]
 use std::rc::Rc;
@@ -61,6 +62,15 @@ pub(crate) struct Collector {
 }
 
 impl Target {
+    /// The same without what a thread of the process that this one was forked from may have
+    /// locked.
+    pub(crate) fn in_child(&self) -> Result<Self, Box<dyn Error>> {
+        Ok(match self {
+            Self::Collector(collector) => Self::Collector(Box::new(collector.in_child()?)),
+            Self::Lines(lines) => Self::Lines(Arc::new(lines.again()?)),
+        })
+    }
+
     /// How requests are framed; none of a file.
     pub(crate) fn protocol(&self) -> Option<Protocol> {
         match self {
@@ -81,6 +91,16 @@ impl Target {
 }
 
 impl Collector {
+    fn in_child(&self) -> Result<Self, Box<dyn Error>> {
+        let mut collector = self.clone();
+        collector.header_source = self.header_source.as_ref().map(ChangingHeaders::again);
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            collector.tls = Some(Arc::new(tls.again()?));
+        }
+        Ok(collector)
+    }
+
     /// What opens connections to it.
     pub(crate) fn connector(&self) -> Connector {
         Connector {

@@ -35,8 +35,6 @@ pub(crate) struct Ledger {
     closed_door: AtomicU64,
     too_many_scopes: AtomicU64,
     reentrant: AtomicU64,
-    /// Turned away in a forked child.
-    forked: AtomicU64,
     /// Records of submissions: those taken, and those turned away.
     submitted: AtomicU64,
     submitted_full: AtomicU64,
@@ -96,7 +94,6 @@ impl Ledger {
             closed_door: AtomicU64::new(0),
             too_many_scopes: AtomicU64::new(0),
             reentrant: AtomicU64::new(0),
-            forked: AtomicU64::new(0),
             submitted: AtomicU64::new(0),
             submitted_full: AtomicU64::new(0),
             submitted_late: AtomicU64::new(0),
@@ -152,10 +149,6 @@ impl Ledger {
 
     pub(crate) fn count_reentrant(&self) {
         add(&self.reentrant, 1);
-    }
-
-    pub(crate) fn count_forked(&self, records: u64) {
-        add(&self.forked, records);
     }
 
     /// Records of a submission were taken; they are held until they are settled.
@@ -254,11 +247,6 @@ impl Ledger {
 
     pub(crate) fn retries(&self) -> u64 {
         load(&self.retries)
-    }
-
-    /// Records that forked children have ended.
-    pub(crate) fn forked(&self) -> u64 {
-        load(&self.forked)
     }
 
     /// Records that a program ended, whatever became of them.

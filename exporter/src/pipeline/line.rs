@@ -14,7 +14,7 @@ use crate::pipeline::ledger::{Ledger, Life, Place};
 use crate::pipeline::observe::{self, Component, Handed, Observer};
 use crate::pipeline::reply::{Answer, reply};
 use crate::pipeline::submission::{Accepted, Settlement};
-use crate::stats::{Dropped, ExporterStats, ProcessorStats, SignalStats};
+use crate::stats::{ExporterStats, ProcessorStats, SignalStats};
 
 /// From the doors of one signal to its collector. A task of its own delivers what is in the
 /// pipe, over lanes of its own.
@@ -209,13 +209,6 @@ impl Line {
         let buffer = self.limits.bytes_max as u128 * u128::from(handed.records);
         let records = buffer.checked_div(handed.bytes.into())?;
         Some(u64::try_from(records).unwrap_or(u64::MAX))
-    }
-
-    /// What came of records in a forked child: nothing. The parent's counts are the parent's.
-    pub(crate) fn stats_of_child(&self) -> SignalStats {
-        let forked = self.ledger.forked();
-        let dropped = Dropped { forked, ..Dropped::default() };
-        SignalStats { emitted: forked, dropped, ..SignalStats::default() }
     }
 }
 

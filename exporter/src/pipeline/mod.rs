@@ -7,6 +7,7 @@ pub(crate) mod deliver;
 pub(crate) mod door;
 pub(crate) mod flush;
 pub(crate) mod fullness;
+pub(crate) mod home;
 pub(crate) mod lane;
 pub(crate) mod ledger;
 pub(crate) mod line;

@@ -1,18 +1,14 @@
 //! What the handle, the doors and the exporter thread share.
 
-#[cfg(feature = "internals")]
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use spanwire_runtime::Origin;
 use spanwire_runtime::driver;
 
 use crate::diagnostics::Diagnostics;
-use crate::encode::limits::Limits;
 use crate::error::{FlushError, ShutdownError};
-use crate::model::{DestinationName, MetricPreferences, Signal};
+use crate::model::{DestinationName, Signal};
 use crate::pipeline::command::Command;
 use crate::pipeline::flush::{Loss, Losses, Told};
 use crate::pipeline::ledger::{Ledger, Place};
@@ -31,18 +27,9 @@ pub(crate) struct Shared {
     pub(crate) beside: Vec<DestinationName>,
     pub(crate) registry: Registry,
     pub(crate) diagnostics: Diagnostics,
-    /// How the doors cut attributes.
-    pub(crate) limits: Limits,
-    /// In which form metrics are exported.
-    pub(crate) metrics: MetricPreferences,
     pub(crate) driver: DriverReport,
     /// The exporter's thread.
     pub(crate) thread: ThreadId,
-    /// Where that thread is: a forked child has none of it.
-    pub(crate) origin: Origin,
-    /// A test has this process play the child.
-    #[cfg(feature = "internals")]
-    pub(crate) plays_child: AtomicBool,
     pub(crate) end: End,
     /// The losses that the program was told of through a handle.
     pub(crate) told: Told,
@@ -160,9 +147,6 @@ impl Shared {
 
     /// Whether a flush can be waited for here.
     fn check_flush(&self, lines: &[Line]) -> Result<(), FlushError> {
-        if self.is_forked() {
-            return Err(FlushError::Forked);
-        }
         if self.is_exporter_thread() {
             // It cannot wait for itself: a diagnostic handler called us.
             return Err(FlushError::Timeout { pending: lines.iter().map(Line::pending).sum() });
@@ -175,9 +159,6 @@ impl Shared {
         &self,
         deadline: Option<Instant>,
     ) -> Result<Asked<'_, ShutdownError>, ShutdownError> {
-        if self.is_forked() {
-            return Err(ShutdownError::Forked);
-        }
         if !self.end.begin() {
             let has_died = self.lines.iter().any(Line::has_died);
             return Err(if has_died {
@@ -230,16 +211,6 @@ impl Shared {
         self.lines.iter().map(Line::pending).sum()
     }
 
-    /// Whether this process is a fork of the exporter's: its thread is not here.
-    pub(crate) fn is_forked(&self) -> bool {
-        // Ordering: set by a test for its own thread.
-        #[cfg(feature = "internals")]
-        if self.plays_child.load(Ordering::Relaxed) {
-            return true;
-        }
-        !self.origin.is_here()
-    }
-
     pub(crate) fn is_exporter_thread(&self) -> bool {
         thread::current().id() == self.thread
     }
@@ -256,10 +227,6 @@ impl Shared {
 
     /// The counters now.
     pub(crate) fn stats(&self) -> Stats {
-        if self.is_forked() {
-            let parts = Signal::ALL.map(|signal| self.line(signal).stats_of_child());
-            return Stats { driver: self.driver.name, ..Stats::of(parts) };
-        }
         Stats {
             requests: self.lines.iter().map(|line| line.ledger.requests()).sum(),
             retries: self.lines.iter().map(|line| line.ledger.retries()).sum(),

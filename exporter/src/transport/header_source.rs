@@ -181,7 +181,7 @@ pub(crate) struct ChangingHeaders {
 }
 
 struct Shared {
-    source: Box<dyn HeaderSource>,
+    source: Arc<dyn HeaderSource>,
     /// Refuses names that the exporter decides itself.
     check: fn(&HeaderName) -> Result<(), String>,
     state: Mutex<State>,
@@ -214,8 +214,16 @@ impl ChangingHeaders {
         source: impl HeaderSource + 'static,
         check: fn(&HeaderName) -> Result<(), String>,
     ) -> Self {
-        let (source, state) = (Box::new(source), Mutex::default());
-        Self { shared: Arc::new(Shared { source, check, state }) }
+        Self::of(Arc::new(source), check)
+    }
+
+    fn of(source: Arc<dyn HeaderSource>, check: fn(&HeaderName) -> Result<(), String>) -> Self {
+        Self { shared: Arc::new(Shared { source, check, state: Mutex::default() }) }
+    }
+
+    /// The same source with nothing known of it, for a forked process.
+    pub(crate) fn again(&self) -> Self {
+        Self::of(Arc::clone(&self.shared.source), self.shared.check)
     }
 
     /// Asks the source, on a thread that may block unless it needs none. The caller brings the

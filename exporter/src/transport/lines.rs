@@ -4,7 +4,7 @@
 //! (opentelemetry-specification, protocol/file-exporter.md): one JSON object a line, lines end
 //! with `\n` alone, files are appended to. Writing blocks, so it belongs on a thread that may.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -14,6 +14,8 @@ use spanwire_runtime::fs::unbuffered;
 /// Where lines go. Several threads may append: a line is never mixed with another.
 pub(crate) struct Lines {
     out: Mutex<Out>,
+    /// The same once more, for a forked process.
+    again: Option<File>,
 }
 
 struct Out {
@@ -29,16 +31,30 @@ impl Lines {
     ///
     /// Those of `open(2)`.
     pub(crate) fn to_file(path: &Path) -> io::Result<Self> {
-        Ok(Self::to(OpenOptions::new().append(true).create(true).open(path)?))
+        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        let again = Some(file.try_clone()?);
+        Ok(Self { again, ..Self::to(file) })
     }
 
     /// Writes to the standard output.
     pub(crate) fn to_stdout() -> Self {
-        Self::to(Stdout)
+        Self { again: unbuffered(&io::stdout()).ok(), ..Self::to(Stdout) }
     }
 
     fn to(to: impl Write + Send + 'static) -> Self {
-        Self { out: Mutex::new(Out { to: Box::new(to), is_torn: false }) }
+        Self { out: Mutex::new(Out { to: Box::new(to), is_torn: false }), again: None }
+    }
+
+    /// The same, past any lock that may be held.
+    ///
+    /// # Errors
+    ///
+    /// Those of duplicating a descriptor.
+    pub(crate) fn again(&self) -> io::Result<Self> {
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let file = self.again.as_ref().ok_or_else(closed)?;
+        let again = Some(file.try_clone()?);
+        Ok(Self { again, ..Self::to(file.try_clone()?) })
     }
 
     /// Appends `line`, which has no line feed, and one. Blocks.

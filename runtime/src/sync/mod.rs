@@ -9,6 +9,7 @@ pub mod deque;
 pub mod doorbell;
 pub mod idle;
 pub mod injector;
+pub mod per_process;
 pub mod shim;
 pub mod thread;
 pub mod unwind;

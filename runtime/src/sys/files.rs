@@ -23,26 +23,28 @@ pub fn write_at(file: &File, buf: &[u8], offset: u64) -> io::Result<usize> {
     std::os::unix::fs::FileExt::write_at(file, buf, offset)
 }
 
-/// The standard output as a file of its own, past the buffer of the standard library: what is
-/// written to it is written, or fails, at once. Flush the lock first, and hold it meanwhile.
+/// A standard stream as a file of its own, past the buffer and the lock of the standard library:
+/// what is written to it is written, or fails, at once. To keep it apart from what others print,
+/// flush the lock first, and hold it meanwhile.
 ///
 /// # Errors
 ///
 /// Those of duplicating it.
 #[cfg(unix)]
-pub fn unbuffered(stdout: &io::StdoutLock<'_>) -> io::Result<File> {
-    std::os::fd::AsFd::as_fd(stdout).try_clone_to_owned().map(File::from)
+pub fn unbuffered(stdout: &impl std::os::fd::AsFd) -> io::Result<File> {
+    stdout.as_fd().try_clone_to_owned().map(File::from)
 }
 
-/// The standard output as a file of its own, past the buffer of the standard library: what is
-/// written to it is written, or fails, at once. Flush the lock first, and hold it meanwhile.
+/// A standard stream as a file of its own, past the buffer and the lock of the standard library:
+/// what is written to it is written, or fails, at once. To keep it apart from what others print,
+/// flush the lock first, and hold it meanwhile.
 ///
 /// # Errors
 ///
 /// Those of duplicating it.
 #[cfg(windows)]
-pub fn unbuffered(stdout: &io::StdoutLock<'_>) -> io::Result<File> {
-    std::os::windows::io::AsHandle::as_handle(stdout).try_clone_to_owned().map(File::from)
+pub fn unbuffered(stdout: &impl std::os::windows::io::AsHandle) -> io::Result<File> {
+    stdout.as_handle().try_clone_to_owned().map(File::from)
 }
 
 /// Makes a directory's entries durable.

@@ -55,6 +55,20 @@ impl Origin {
     }
 }
 
+impl Origin {
+    /// A number that is never zero, and that none of this process's ancestors has.
+    pub(crate) fn generation(self) -> u64 {
+        self.generation
+    }
+
+    /// An ancestor's, for tests.
+    #[cfg(any(test, feature = "internals"))]
+    #[doc(hidden)]
+    pub fn of_another() -> Self {
+        Self { generation: u64::MAX, ..Self::here() }
+    }
+}
+
 impl Default for Origin {
     fn default() -> Self {
         Self::here()

@@ -8,6 +8,8 @@
 //! No other file asks which system it is built for, but for a few lines that
 //! `bench/tests/tidy.rs` lists.
 
+#[cfg(all(feature = "internals", target_os = "linux"))]
+pub mod child;
 #[cfg(feature = "internals")]
 pub mod counting;
 pub mod errno;

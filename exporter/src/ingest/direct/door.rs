@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use spanwire_runtime::pipe::Tag;
-
 use super::attribute::{Attribute, put_attributes};
 use super::log::{LogRecord, encode_log_record};
 use super::span::{Span, encode_span};
@@ -96,8 +94,6 @@ pub struct Logs(Way);
 #[derive(Debug)]
 struct Way {
     door: Door,
-    /// `None` if there were too many scopes or resources already: records are turned away.
-    tag: Option<Tag>,
     limits: Limits,
     /// Keeps delivery alive for as long as records may come.
     _exporter: Exporter,
@@ -127,9 +123,9 @@ impl Spans {
     /// Takes a finished span. What cannot be taken is counted in the exporter's statistics.
     #[inline]
     pub fn end(&self, span: &Span<'_>) {
-        let Way { door, tag, limits, .. } = &self.0;
-        if door.admits() {
-            door.append(*tag, |out| encode_span(out, span, limits));
+        let Way { door, limits, .. } = &self.0;
+        if let Some(entry) = door.enter() {
+            entry.append(entry.own_tag(), |out| encode_span(out, span, limits));
         }
     }
 
@@ -153,9 +149,9 @@ impl Logs {
     /// Takes a log record. What cannot be taken is counted in the exporter's statistics.
     #[inline]
     pub fn emit(&self, record: &LogRecord<'_>) {
-        let Way { door, tag, limits, .. } = &self.0;
-        if door.admits() {
-            door.append(*tag, |out| encode_log_record(out, record, limits));
+        let Way { door, limits, .. } = &self.0;
+        if let Some(entry) = door.enter() {
+            entry.append(entry.own_tag(), |out| encode_log_record(out, record, limits));
         }
     }
 
@@ -176,11 +172,10 @@ impl Way {
         resource: &Resource<'_>,
         scope: &Scope<'_>,
     ) -> Self {
-        let mut door = Door::open(exporter.shared(), signal);
-        let limits = door.limits().of_raw_data();
-        door.set_resource(encode_resource(resource, &limits));
-        let tag = door.tag(encode_scope(scope, &limits));
-        Self { door, tag, limits, _exporter: exporter.clone() }
+        let limits = exporter.home().settings().limits.of_raw_data();
+        let (resource, scope) = (encode_resource(resource, &limits), encode_scope(scope, &limits));
+        let door = Door::open_for(exporter.home(), signal, resource, Some(scope));
+        Self { door, limits, _exporter: exporter.clone() }
     }
 }
 

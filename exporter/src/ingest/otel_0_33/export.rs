@@ -99,8 +99,6 @@ const UNANSWERED: &str = "the exporter has ended, and what was left is counted a
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::exporter::Exporter;
     use crate::model::Signal;
@@ -109,7 +107,7 @@ mod tests {
     #[test]
     fn a_panic_of_the_encoder_loses_its_records_with_a_count_and_ends_no_caller() {
         let exporter = Exporter::builder().env_from(|_| None).build().unwrap();
-        let door = Door::open(Arc::clone(&exporter.shared()), Signal::Logs);
+        let door = Door::open(exporter.home(), Signal::Logs);
         let answer = door.submit_encoded(3, || panic!("expected by the test"));
         let Waited::Answered(settlement) = answer.wait_until(None) else { panic!("unanswered") };
         assert_eq!((settlement.delivered, settlement.dropped), (0, 3));

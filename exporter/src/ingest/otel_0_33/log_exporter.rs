@@ -46,7 +46,7 @@ impl LogExporter {
     /// processor it is given to.
     #[must_use = "an exporter does nothing until a processor has it"]
     pub fn new(exporter: &Exporter) -> Self {
-        Self { door: Door::open(exporter.shared(), Signal::Logs), _exporter: exporter.clone() }
+        Self { door: Door::open(exporter.home(), Signal::Logs), _exporter: exporter.clone() }
     }
 }
 

@@ -55,17 +55,17 @@ impl LogProcessor {
     /// is added to.
     #[must_use = "a processor does nothing until a provider has it"]
     pub fn new(exporter: &Exporter) -> Self {
-        Self { door: Door::open(exporter.shared(), Signal::Logs), _exporter: exporter.clone() }
+        Self { door: Door::open(exporter.home(), Signal::Logs), _exporter: exporter.clone() }
     }
 }
 
 // `event_enabled` stays at "all of them": also what is emitted after the end is to be counted.
 impl opentelemetry_sdk::logs::LogProcessor for LogProcessor {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        if self.door.admits() {
+        if let Some(entry) = self.door.enter() {
             let name = record.target().map_or_else(|| scope.name(), AsRef::as_ref);
             let limits = self.door.limits();
-            scopes::append(&self.door, scope, name, |out| encode_log_record(out, record, limits));
+            scopes::append(entry, scope, name, |out| encode_log_record(out, record, limits));
         }
     }
 

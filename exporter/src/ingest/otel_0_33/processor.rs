@@ -50,7 +50,7 @@ impl SpanProcessor {
     /// added to.
     #[must_use = "a processor does nothing until a provider has it"]
     pub fn new(exporter: &Exporter) -> Self {
-        Self { door: Door::open(exporter.shared(), Signal::Traces), _exporter: exporter.clone() }
+        Self { door: Door::open(exporter.home(), Signal::Traces), _exporter: exporter.clone() }
     }
 }
 
@@ -58,9 +58,12 @@ impl opentelemetry_sdk::trace::SpanProcessor for SpanProcessor {
     fn on_start(&self, _span: &mut Span, _cx: &Context) {}
 
     fn on_end(&self, span: SpanData) {
-        if span.span_context.is_sampled() && self.door.admits() {
+        if !span.span_context.is_sampled() {
+            return;
+        }
+        if let Some(entry) = self.door.enter() {
             let (scope, limits) = (&span.instrumentation_scope, self.door.limits());
-            scopes::append(&self.door, scope, scope.name(), |out| encode_span(out, &span, limits));
+            scopes::append(entry, scope, scope.name(), |out| encode_span(out, &span, limits));
         }
     }
 

@@ -7,22 +7,22 @@ use spanwire_runtime::buf::Cursor;
 use spanwire_runtime::pipe::Tag;
 
 use super::scope::encode_named_scope;
-use crate::pipeline::door::Door;
+use crate::pipeline::door::Entry;
 
-/// Appends a record of `scope`, which is called `name` here, to those of `door`.
+/// Appends a record of `scope`, which is called `name` here, to those of a door.
 ///
 /// A log record's target takes the place of the scope's name, as in opentelemetry-proto: a bridge
 /// from another logging library has one scope for all targets of a program.
 #[inline]
 pub(crate) fn append(
-    door: &Door,
+    entry: Entry<'_>,
     scope: &InstrumentationScope,
     name: &str,
     encode: impl FnMut(&mut Cursor<'_>),
 ) {
-    match tag(door, scope, name) {
-        Ok(tag) => door.append(tag, encode),
-        Err(Reentrant) => door.refuse_reentrant(),
+    match tag(entry, scope, name) {
+        Ok(tag) => entry.append(tag, encode),
+        Err(Reentrant) => entry.refuse_reentrant(),
     }
 }
 
@@ -33,11 +33,15 @@ struct Reentrant;
 /// The tag of a scope: from this thread's cache if it is one of the last that it used, which
 /// costs no allocation and no lock.
 #[inline]
-fn tag(door: &Door, scope: &InstrumentationScope, name: &str) -> Result<Option<Tag>, Reentrant> {
-    let look_up = || door.tag(encode_named_scope(scope, name, door.limits()));
+fn tag(
+    entry: Entry<'_>,
+    scope: &InstrumentationScope,
+    name: &str,
+) -> Result<Option<Tag>, Reentrant> {
+    let look_up = || entry.tag(encode_named_scope(scope, name, entry.limits()));
     let known = SCOPES.try_with(|scopes| {
         let mut scopes = scopes.try_borrow_mut().map_err(|_| Reentrant)?;
-        Ok(scopes.tag(door.id(), scope, name, look_up))
+        Ok(scopes.tag(entry.id(), scope, name, look_up))
     });
     // The cache is gone if the thread ends its very last records.
     known.unwrap_or_else(|_| Ok(look_up()))
@@ -131,6 +135,7 @@ mod tests {
     use super::*;
     use crate::exporter::Exporter;
     use crate::model::Signal;
+    use crate::pipeline::door::Door;
     use opentelemetry::KeyValue;
 
     fn scopes() -> Vec<(InstrumentationScope, &'static str)> {
@@ -209,9 +214,11 @@ mod tests {
     #[test]
     fn a_record_that_ends_while_its_thread_looks_a_scope_up_is_refused_and_counted() {
         let exporter = Exporter::builder().env_from(|_| None).build().unwrap();
-        let door = Door::open(exporter.shared(), Signal::Logs);
+        let door = Door::open(exporter.home(), Signal::Logs);
         let scope = InstrumentationScope::default();
-        SCOPES.with_borrow_mut(|_| append(&door, &scope, "", |_| panic!("nothing is encoded")));
+        SCOPES.with_borrow_mut(|_| {
+            append(door.enter().unwrap(), &scope, "", |_| panic!("nothing is encoded"))
+        });
         let stats = exporter.stats();
         assert_eq!((stats.logs.emitted, stats.logs.dropped.reentrant), (1, 1));
         assert_eq!(stats.accounted_for(), 1);

@@ -11,8 +11,8 @@ use opentelemetry::{InstrumentationScope, KeyValue};
 
 use crate::exporter::Exporter;
 use crate::model::{Signal, Status};
+use crate::pipeline::home::{Home, Live};
 use crate::pipeline::observe::{Component, Observer, Operation};
-use crate::pipeline::shared::Shared;
 use crate::stats::{ByCause, ExporterStats, ProcessorStats, Server, Stats};
 
 /// Reports what `exporter` does as metrics of `provider`: those that the semantic conventions
@@ -52,11 +52,11 @@ use crate::stats::{ByCause, ExporterStats, ProcessorStats, Server, Stats};
 pub fn observe(exporter: &Exporter, provider: &dyn MeterProvider) {
     let scope = InstrumentationScope::builder("spanwire").with_version(env!("CARGO_PKG_VERSION"));
     let meter = provider.meter_with_scope(scope.build());
-    let shared = exporter.shared();
+    let home = exporter.home();
     for signal in Signal::ALL {
-        observe_exporter(&meter, signal, &shared);
+        observe_exporter(&meter, signal, &home);
         if signal != Signal::Metrics {
-            observe_processor(&meter, signal, &shared);
+            observe_processor(&meter, signal, &home);
         }
     }
     let durations = meter
@@ -64,12 +64,14 @@ pub fn observe(exporter: &Exporter, provider: &dyn MeterProvider) {
         .with_unit("s")
         .with_description("The duration of exporting a batch of telemetry records.")
         .build();
-    shared.observers().for_each(|observer| time_operations(observer, durations.clone()));
+    if let Some(Live { shared, .. }) = home.live() {
+        shared.observers().for_each(|observer| time_operations(observer, durations.clone()));
+    }
 }
 
-fn observe_exporter(meter: &Meter, signal: Signal, shared: &Arc<Shared>) {
+fn observe_exporter(meter: &Meter, signal: Signal, home: &Arc<Home>) {
     let name = name_of(signal);
-    let stats = of_exporters(signal, shared);
+    let stats = of_exporters(signal, home);
     meter
         .i64_observable_up_down_counter(format!("otel.sdk.exporter.{name}.inflight"))
         .with_unit(unit_of(signal))
@@ -80,7 +82,7 @@ fn observe_exporter(meter: &Meter, signal: Signal, shared: &Arc<Shared>) {
             }
         })
         .build();
-    let stats = of_exporters(signal, shared);
+    let stats = of_exporters(signal, home);
     meter
         .u64_observable_counter(format!("otel.sdk.exporter.{name}.exported"))
         .with_unit(unit_of(signal))
@@ -93,9 +95,9 @@ fn observe_exporter(meter: &Meter, signal: Signal, shared: &Arc<Shared>) {
         .build();
 }
 
-fn observe_processor(meter: &Meter, signal: Signal, shared: &Arc<Shared>) {
+fn observe_processor(meter: &Meter, signal: Signal, home: &Arc<Home>) {
     let name = name_of(signal);
-    let stats = of_processors(signal, shared);
+    let stats = of_processors(signal, home);
     meter
         .i64_observable_up_down_counter(format!("otel.sdk.processor.{name}.queue.size"))
         .with_unit(unit_of(signal))
@@ -106,7 +108,7 @@ fn observe_processor(meter: &Meter, signal: Signal, shared: &Arc<Shared>) {
             }
         })
         .build();
-    let stats = of_processors(signal, shared);
+    let stats = of_processors(signal, home);
     meter
         .i64_observable_up_down_counter(format!("otel.sdk.processor.{name}.queue.capacity"))
         .with_unit(unit_of(signal))
@@ -119,7 +121,7 @@ fn observe_processor(meter: &Meter, signal: Signal, shared: &Arc<Shared>) {
             }
         })
         .build();
-    let stats = of_processors(signal, shared);
+    let stats = of_processors(signal, home);
     meter
         .u64_observable_counter(format!("otel.sdk.processor.{name}.processed"))
         .with_unit(unit_of(signal))
@@ -146,27 +148,27 @@ fn time_operations(observer: &Observer, durations: Histogram<f64>) {
 /// The figures of the exporters of a signal when they are asked for; none once it is gone.
 fn of_exporters(
     signal: Signal,
-    shared: &Arc<Shared>,
+    home: &Arc<Home>,
 ) -> impl Fn() -> Vec<ExporterStats> + Send + Sync + 'static {
     let exporters =
         move |stats: Stats| stats.exporters.into_iter().filter(move |it| it.signal == signal);
-    let shared = Arc::downgrade(shared);
-    move || stats(&shared).into_iter().flat_map(exporters).collect()
+    let home = Arc::downgrade(home);
+    move || stats(&home).into_iter().flat_map(exporters).collect()
 }
 
 /// The same of the buffer in front of them.
 fn of_processors(
     signal: Signal,
-    shared: &Arc<Shared>,
+    home: &Arc<Home>,
 ) -> impl Fn() -> Vec<ProcessorStats> + Send + Sync + 'static {
     let processors =
         move |stats: Stats| stats.processors.into_iter().filter(move |it| it.signal == signal);
-    let shared = Arc::downgrade(shared);
-    move || stats(&shared).into_iter().flat_map(processors).collect()
+    let home = Arc::downgrade(home);
+    move || stats(&home).into_iter().flat_map(processors).collect()
 }
 
-fn stats(shared: &Weak<Shared>) -> Option<Stats> {
-    shared.upgrade().map(|shared| shared.stats())
+fn stats(home: &Weak<Home>) -> Option<Stats> {
+    home.upgrade().map(|home| home.stats())
 }
 
 fn observe_causes(

@@ -51,7 +51,7 @@ impl SpanExporter {
     /// processor it is given to.
     #[must_use = "an exporter does nothing until a processor has it"]
     pub fn new(exporter: &Exporter) -> Self {
-        Self { door: Door::open(exporter.shared(), Signal::Traces), _exporter: exporter.clone() }
+        Self { door: Door::open(exporter.home(), Signal::Traces), _exporter: exporter.clone() }
     }
 }
 

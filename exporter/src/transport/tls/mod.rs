@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use spanwire_runtime::blocking::spawn_blocking;
 
@@ -42,6 +43,8 @@ pub(crate) use self::stream::TlsStream;
 /// The client's side of TLS with the settings of a destination.
 pub(crate) struct Tls {
     origin: Option<Arc<Origin>>,
+    /// In place of an origin: what the caller has made.
+    given: Option<ClientConfig>,
     /// In place of the endpoint's host.
     server_name: Option<String>,
     current: Mutex<Current>,
@@ -77,7 +80,7 @@ impl Tls {
         let origin = Origin { material, base: Base::new() };
         let (secrets, stamps) = origin.material.load(&origin.base)?;
         let current = Current::new(secrets, stamps).into();
-        Ok(Self { origin: Some(Arc::new(origin)), server_name, current, diagnostics })
+        Ok(Self { origin: Some(Arc::new(origin)), given: None, server_name, current, diagnostics })
     }
 
     /// With a configuration that the caller has made; its ALPN is replaced.
@@ -87,7 +90,26 @@ impl Tls {
         diagnostics: Diagnostics,
     ) -> Self {
         let current = Current::new(Secrets::given(config), Stamps::default()).into();
-        Self { origin: None, server_name, current, diagnostics }
+        let given = Some(config.clone());
+        Self { origin: None, given, server_name, current, diagnostics }
+    }
+
+    /// The same, loaded again, for a forked process: neither locks nor sessions are shared.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub(crate) fn again(&self) -> Result<Self, BuildError> {
+        let (server_name, diagnostics) = (self.server_name.clone(), self.diagnostics.afresh());
+        match (&self.origin, &self.given) {
+            (_, Some(config)) => {
+                let mut config = config.clone();
+                config.resumption = Resumption::default();
+                Ok(Self::with_config(&config, server_name, diagnostics))
+            }
+            (Some(origin), None) => Self::load(origin.material.clone(), server_name, diagnostics),
+            (None, None) => Self::load(Material::default(), server_name, diagnostics),
+        }
     }
 
     /// Makes a secure stream of `socket`, which leads to `host`, for what `alpn` speaks. The

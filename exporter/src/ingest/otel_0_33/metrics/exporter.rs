@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::{ResourceMetrics, ScopeMetrics};
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use spanwire_runtime::PerProcess;
 
 use super::super::export::outcome;
 use super::super::lifecycle::{self, FLUSH_LIMIT};
@@ -58,7 +60,9 @@ use crate::pipeline::submission::Settlement;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct MetricExporter {
-    state: Mutex<State>,
+    /// Each process has its own: another's lock may be held by a thread that is not there.
+    states: PerProcess<Mutex<State>>,
+    closed: AtomicBool,
     /// Keeps delivery alive for as long as the provider may collect.
     exporter: Exporter,
 }
@@ -77,10 +81,8 @@ impl MetricExporter {
     /// [`Builder::metrics_temporality`](crate::Builder::metrics_temporality).
     #[must_use = "an exporter does nothing until a reader has it"]
     pub fn new(exporter: &Exporter) -> Self {
-        let door = Door::open(exporter.shared(), Signal::Metrics);
-        let image = MetricImage::within(door.limits());
-        let state = State { door: Arc::new(door), resource: None, image };
-        Self { state: Mutex::new(state), exporter: exporter.clone() }
+        let states = PerProcess::new(Mutex::new(State::new(exporter)));
+        Self { states, closed: AtomicBool::new(false), exporter: exporter.clone() }
     }
 
     /// Encodes and hands over, to the door that is returned. An error if nothing can come in.
@@ -88,36 +90,40 @@ impl MetricExporter {
         &self,
         metrics: &ResourceMetrics,
     ) -> Result<(Arc<Door>, Answer<Settlement>), OTelSdkError> {
-        let shared = self.exporter.shared();
-        if shared.is_forked() {
-            // The lock may be held by a thread that is not there.
-            shared.line(Signal::Metrics).ledger.count_forked(points(metrics));
+        let Some(mut state) = self.lock() else {
+            self.exporter.home().turn_away(Signal::Metrics, points(metrics));
             return Err(OTelSdkError::AlreadyShutdown);
-        }
-        let mut state = self.lock();
+        };
         state.know_resource(&self.exporter, metrics.resource());
         let door = Arc::clone(&state.door);
         let answer = door.submit_encoded(points(metrics), || state.encode(metrics));
         Ok((door, answer))
     }
 
-    /// The lock, unless this is a forked child, for the reason above.
-    fn state(&self) -> Result<MutexGuard<'_, State>, OTelSdkError> {
-        let is_forked = self.exporter.shared().is_forked();
-        if is_forked { Err(OTelSdkError::AlreadyShutdown) } else { Ok(self.lock()) }
-    }
-
     /// Closes the door, with the lock held: a collection of another resource opens another door.
     fn close(&self) -> Result<Arc<Door>, OTelSdkError> {
-        let state = self.state()?;
+        let state = self.lock().ok_or(OTelSdkError::AlreadyShutdown)?;
+        // Ordering: Relaxed; the lock orders it, and a forked child is a copy of one moment.
+        self.closed.store(true, Ordering::Relaxed);
         if !state.door.close() {
             return Err(OTelSdkError::AlreadyShutdown);
         }
         Ok(Arc::clone(&state.door))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// This process's state; none if it has no exporter.
+    fn lock(&self) -> Option<MutexGuard<'_, State>> {
+        // Before the state is made: one thing is made at a time.
+        self.exporter.home().live()?;
+        let state = self.states.get_or_make(|| {
+            let state = State::new(&self.exporter);
+            // Ordering: see `close`.
+            if self.closed.load(Ordering::Relaxed) {
+                state.door.close();
+            }
+            Mutex::new(state)
+        });
+        state.map(|state| state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -133,7 +139,9 @@ impl PushMetricExporter for MetricExporter {
 
     /// Waits for the exports under way, within [`FLUSH_LIMIT`]: nothing else is held back here.
     fn force_flush(&self) -> OTelSdkResult {
-        let door = Arc::clone(&self.state()?.door);
+        let state = self.lock().ok_or(OTelSdkError::AlreadyShutdown)?;
+        let door = Arc::clone(&state.door);
+        drop(state);
         lifecycle::flush(&door, FLUSH_LIMIT)
     }
 
@@ -142,7 +150,7 @@ impl PushMetricExporter for MetricExporter {
     }
 
     fn temporality(&self) -> Temporality {
-        match self.exporter.shared().metrics.temporality {
+        match self.exporter.home().settings().metrics.temporality {
             TemporalityPreference::Cumulative => Temporality::Cumulative,
             TemporalityPreference::Delta => Temporality::Delta,
             TemporalityPreference::LowMemory => Temporality::LowMemory,
@@ -157,6 +165,12 @@ impl fmt::Debug for MetricExporter {
 }
 
 impl State {
+    fn new(exporter: &Exporter) -> Self {
+        let door = Door::open(exporter.home(), Signal::Metrics);
+        let image = MetricImage::within(door.limits());
+        Self { door: Arc::new(door), resource: None, image }
+    }
+
     fn know_resource(&mut self, exporter: &Exporter, resource: &Resource) {
         if !self.door.is_closed() && self.resource.as_ref() != Some(resource) {
             self.resource = Some(resource.clone());
@@ -181,27 +195,11 @@ impl State {
 
 /// A door for the metrics of `resource`.
 fn open(exporter: &Exporter, resource: &Resource) -> Door {
-    let mut door = Door::open(exporter.shared(), Signal::Metrics);
+    let mut door = Door::open(exporter.home(), Signal::Metrics);
     door.set_resource(encode_resource(resource, door.limits()));
     door
 }
 
 fn points(metrics: &ResourceMetrics) -> u64 {
     metrics.scope_metrics().flat_map(ScopeMetrics::metrics).map(points_of).sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_forked_child_does_not_wait_for_a_lock_that_nobody_will_give_back() {
-        let exporter = Exporter::builder().env_from(|_| None).build().unwrap();
-        let metrics = MetricExporter::new(&exporter);
-        let held = metrics.lock();
-        exporter.inject_fork();
-        assert!(matches!(metrics.force_flush(), Err(OTelSdkError::AlreadyShutdown)));
-        assert!(matches!(metrics.shutdown(), Err(OTelSdkError::AlreadyShutdown)));
-        drop(held);
-    }
 }

@@ -58,7 +58,7 @@ pub fn exponential_histograms()
 pub fn preferred_histograms(
     exporter: &Exporter,
 ) -> impl Fn(&Instrument) -> Option<Stream> + Send + Sync + 'static + use<> {
-    let preferred = exporter.shared().metrics.histograms;
+    let preferred = exporter.home().settings().metrics.histograms;
     let exponential = exponential_histograms();
     move |instrument| match preferred {
         HistogramAggregation::Exponential => exponential(instrument),

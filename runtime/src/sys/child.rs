@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// # Panics
 ///
 /// If `work` fails or panics, or if the child has not ended after [`PATIENCE`]: it is killed.
-pub(crate) fn in_child(work: impl FnOnce() -> Result<(), String>) {
+pub fn in_child(work: impl FnOnce() -> Result<(), String>) {
     let (mut reader, mut writer) = pipe();
     // SAFETY: the child runs `work` alone, which minds what it touches, and then `_exit`.
     match unsafe { libc::fork() } {
@@ -37,7 +37,11 @@ pub(crate) fn in_child(work: impl FnOnce() -> Result<(), String>) {
 }
 
 /// An error with `what` unless `is` holds.
-pub(crate) fn ensure(is: bool, what: &str) -> Result<(), String> {
+///
+/// # Errors
+///
+/// See above.
+pub fn ensure(is: bool, what: &str) -> Result<(), String> {
     if is { Ok(()) } else { Err(what.to_owned()) }
 }
 
@@ -56,7 +60,7 @@ fn pipe() -> (File, File) {
 /// # Panics
 ///
 /// If a signal has ended it.
-pub(crate) fn status(child: libc::pid_t) -> Option<i32> {
+pub fn status(child: libc::pid_t) -> Option<i32> {
     let ended = has_ended(child);
     let mut status = 0;
     // SAFETY: the child is ours and was not waited for; `status` is valid.
