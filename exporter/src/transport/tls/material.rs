@@ -329,3 +329,6 @@ const HAS_NO_KEY: &str = "it has no private key in PEM (-----BEGIN PRIVATE KEY--
 const IS_ENCRYPTED: &str = "its key is encrypted, and there is no way to give its password; \
                             decrypt it with: openssl pkey -in KEY -out NEW";
 const ENCRYPTED: &[u8] = b"ENCRYPTED";
+
+#[cfg(test)]
+mod tests;

@@ -163,10 +163,18 @@ impl Session {
     }
 
     /// Whether there is plaintext to be read, or the session is over: an idle session has nothing
-    /// of the kind.
+    /// of the kind. What is for the session itself, such as a ticket, is no news.
     pub(super) fn has_news(&mut self) -> bool {
-        let is_quiet = self.connection.reader().into_first_chunk().is_err();
-        !is_quiet || self.is_ended || self.failed.is_some() || self.accepted < self.inbox.len()
+        loop {
+            let has_plaintext = self.connection.reader().into_first_chunk().is_ok();
+            if has_plaintext || self.failed.is_some() || self.is_ended {
+                return true;
+            }
+            if self.accepted == self.inbox.len() {
+                return false;
+            }
+            self.progress();
+        }
     }
 
     /// Encrypts a part of `plaintext`, at most [`STEP_BYTES`], takes it off and appends the
@@ -274,3 +282,6 @@ const RECORD_TYPES: std::ops::RangeInclusive<u8> = 20..=23;
 pub(super) const STEP_BYTES: usize = 64 << 10;
 /// Room for what one receive brings: a record of the largest size, 16 KiB and some.
 const INBOX_BYTES: usize = 17 << 10;
+
+#[cfg(test)]
+mod tests;
