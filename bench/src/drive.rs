@@ -67,6 +67,8 @@ pub struct Emitted {
     pub records: u64,
     /// CPU time of the producing threads, pauses not included.
     pub app_cpu: Duration,
+    /// CPU time of their pauses.
+    pub paused_cpu: Duration,
     /// Their ids, if the plan asks for them, in no order.
     pub ids: Vec<u64>,
     /// What is not part of the measurement, all threads together.
@@ -111,6 +113,7 @@ impl Emitted {
     fn add(&mut self, mut other: Self) {
         self.records += other.records;
         self.app_cpu += other.app_cpu;
+        self.paused_cpu += other.paused_cpu;
         self.ids.append(&mut other.ids);
         self.aside.elapsed += other.aside.elapsed;
         self.aside.cpu += other.aside.cpu;
@@ -154,6 +157,7 @@ fn produce(mut producer: Box<dyn Producer>, share: u64, pace: &Pace<'_>, plan: &
         pace.add(burst);
     }
     emitted.app_cpu = (measure::thread_cpu() - start).saturating_sub(paused);
+    emitted.paused_cpu = paused;
     emitted.aside = producer.aside();
     emitted.ids = ids.0.unwrap_or_default();
     emitted

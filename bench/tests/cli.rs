@@ -54,6 +54,14 @@ fn the_options_that_the_documentation_names_are_there() {
     assert_eq!((options.spans, options.runs), (300_000, 5));
     assert_eq!(options.rate, [10_000, 100_000]);
     assert_eq!(options.peers, Kind::ALL, "all peers, when none is named");
+    for protocol in ["grpc", "http", "http-json"] {
+        for compression in ["none", "gzip", "zstd"] {
+            parse(&format!(
+                "spanwire compare export --protocol {protocol} --compression {compression} --tls --rtt 20"
+            ));
+        }
+        parse(&format!("spanwire demo --protocol {protocol} --json"));
+    }
     for shape in ["bare", "typical", "heavy", "spec"] {
         for signal in ["traces", "logs", "metrics"] {
             parse(&format!("spanwire compare export --shape {shape} --signal {signal} --json"));
@@ -157,11 +165,16 @@ fn the_keys_of_a_comparison_are_stable() {
     let expected = json!({
         "peer": "spanwire-uring", "delivered_per_s": 600.0, "cpu_s_per_million": 0.5,
         "machine_s_per_million": 0.0, "sink_s_per_million": 0.0,
-        "rss_mb": 10.0, "app_ns_per_span": 350.0, "lost": 0, "runs": 3,
+        "rss_mb": 10.0, "app_ns_per_span": 350.0, "exporter_cpu_percent": 0.0,
+        "export_p50_ms": 0.0, "export_p99_ms": 0.0, "wire_bytes_per_span": 0.0,
+        "compression_ratio": 0.0, "lost": 0, "runs": 3,
         "spread": {
             "delivered_per_s": [300.0, 900.0], "cpu_s_per_million": [0.5, 0.5],
             "machine_s_per_million": [0.0, 0.0], "sink_s_per_million": [0.0, 0.0],
             "rss_mb": [10.0, 10.0], "app_ns_per_span": [350.0, 350.0],
+            "exporter_cpu_percent": [0.0, 0.0], "export_p50_ms": [0.0, 0.0],
+            "export_p99_ms": [0.0, 0.0], "wire_bytes_per_span": [0.0, 0.0],
+            "compression_ratio": [0.0, 0.0],
         },
     });
     assert_eq!(ours.to_json(), expected);

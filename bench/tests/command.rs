@@ -58,6 +58,53 @@ fn the_demo_loses_nothing_and_names_its_driver() {
 }
 
 #[test]
+fn the_demo_speaks_every_protocol() {
+    for protocol in ["grpc", "http-json"] {
+        let demo = ["demo", "--requests=60", "--quiet", "--json", "--protocol", protocol];
+        let (code, json) = run("auto", &demo);
+        assert_eq!((code, json["lost"].as_i64()), (Some(0), Some(0)), "{protocol}: {json}");
+        for signal in ["traces", "logs", "metrics"] {
+            let of = &json["signals"][signal];
+            assert!(of["decoded"].as_u64() > Some(0), "{protocol}, {signal}: {json}");
+            assert_eq!(of["decoded"], of["emitted"], "{protocol}, {signal}: {json}");
+        }
+    }
+}
+
+#[test]
+fn the_demo_ends_with_a_trace() {
+    let output = Command::new(program())
+        .args(["demo", "--requests=40", "--quiet"])
+        .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.starts_with("trace "), "{text}");
+    assert!(text.contains("demo.client") && text.contains("└ ") && text.contains('█'), "{text}");
+    assert!(!text.contains('\x1b'), "no colours where there is no terminal: {text}");
+    assert!(text.contains("  delivered "), "the figures come after it: {text}");
+}
+
+#[test]
+fn spanwire_takes_part_over_every_wire() {
+    for (wire, smaller) in [
+        (&["--protocol=grpc"][..], 1.0),
+        (&["--protocol=grpc", "--tls", "--compression=gzip"], 2.0),
+        (&["--tls", "--compression=zstd"], 2.0),
+        (&["--protocol=http-json"], 1.0),
+        (&["--rtt=2"], 1.0),
+    ] {
+        let args = ["compare", "export", "--peers=spanwire-epoll", "--spans=3000"];
+        let (code, json) =
+            run("auto", &[&args[..], &["--runs=1", "--rate=0", "--json"], wire].concat());
+        let row = &json["rows"][0];
+        assert_eq!((code, row["lost"].as_i64()), (Some(0), Some(0)), "{wire:?}: {json}");
+        assert!(row["compression_ratio"].as_f64() >= Some(smaller), "{wire:?}: {row}");
+        assert!(row["export_p99_ms"].as_f64() > Some(0.0), "{wire:?}: {row}");
+    }
+}
+
+#[test]
 fn the_demo_exports_where_the_environment_says() {
     let sink = SinkProcess::start_program(program(), None).unwrap();
     let demo = ["demo", "--requests", "100", "--quiet", "--json"];
@@ -281,8 +328,8 @@ fn a_push_does_not_allocate() {
 }
 
 /// What nobody else does, or only one who is not compiled in.
-const ALONE: [&str; 5] =
-    ["points_verified", "points_patched", "histograms_verified", "histograms_patched", "json_span"];
+const ALONE: [&str; 4] =
+    ["points_verified", "points_patched", "histograms_verified", "histograms_patched"];
 /// The figures of a comparison of encoders that tools and the documentation name.
 const ENCODE_BENCHES: [&str; 16] = [
     "span_bare",

@@ -26,20 +26,54 @@ fn is_complete(row: &Value) {
     assert!(row["cpu_s_per_million"].as_f64() > Some(0.0), "{row}");
 }
 
+fn rows(json: &Value) -> Vec<Value> {
+    let rows =
+        ["/rows", "/alone/rows"].map(|at| json.pointer(at).unwrap().as_array().unwrap().clone());
+    rows.concat()
+}
+
 /// One by one, because some of them are global to their process and all of them are children anyway.
 #[test]
-fn every_rival_delivers_every_span() {
+fn every_rival_delivers_every_span_over_one_wire_at_least() {
     let rivals = Kind::ALL.into_iter().filter(|kind| kind.role() == Role::Rival);
-    let names: Vec<_> = rivals.map(Kind::name).collect();
-    let json = compare(&names, &[]);
-    let rows = |at: &str| json.pointer(at).unwrap().as_array().unwrap().clone();
-    let all = [rows("/rows"), rows("/alone/rows")].concat();
-    let mut found: Vec<_> = all.iter().map(|row| row["peer"].as_str().unwrap()).collect();
-    let mut names = names;
+    let mut names: Vec<_> = rivals.map(Kind::name).collect();
+    let mut found = Vec::new();
+    let far = ["otlp-async-8192"];
+    for (peers, wire) in [
+        (&names[..], &["--protocol=http"][..]),
+        (&names, &["--protocol=grpc"]),
+        (&far, &["--rtt=2"]),
+    ] {
+        let json = compare(peers, wire);
+        let rows = rows(&json);
+        rows.iter().for_each(is_complete);
+        found.extend(rows.iter().map(|row| row["peer"].as_str().unwrap().to_owned()));
+    }
     found.sort_unstable();
     names.sort_unstable();
-    assert_eq!(found, names, "{json}");
-    all.iter().chain(&rows("/fixed_rate/rows")).for_each(is_complete);
+    assert_eq!(found, names);
+}
+
+#[test]
+fn rivals_compress_encrypt_and_speak_json() {
+    for (peers, wire, smaller) in [
+        (
+            &["otlp-grpc", "otlp-grpc-async"][..],
+            &["--protocol=grpc", "--compression=gzip", "--tls"][..],
+            2.0,
+        ),
+        (&["otlp-grpc-alone"], &["--protocol=grpc", "--compression=zstd"], 2.0),
+        (&["otlp-http"], &["--compression=zstd", "--tls"], 2.0),
+        (&["otlp-http", "otlp-hyper"], &["--protocol=http-json", "--compression=gzip"], 4.0),
+    ] {
+        let json = compare(peers, wire);
+        let rows = rows(&json);
+        assert_eq!(rows.len(), peers.len(), "{wire:?}: {:?}", json["skipped"]);
+        for row in &rows {
+            is_complete(row);
+            assert!(row["compression_ratio"].as_f64() > Some(smaller), "{wire:?}: {row}");
+        }
+    }
 }
 
 #[test]

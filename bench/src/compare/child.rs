@@ -12,9 +12,14 @@
 //! - `sink_s_per_million`: the sink's own time.
 //! - `app_ns_per_span`: CPU time of the producing threads by their own clocks, pauses not included.
 //! - `rss_mb`: the peak of the whole process, warm-up included.
+//! - `exporter_cpu_percent`: CPU time of all threads but the producing ones, in percent of one core.
+//! - `export_p50_ms`, `export_p99_ms`: from the batch that was cut to its answer, retries included;
+//!   warm-up and connecting included. Of exporters that tell.
+//! - `wire_bytes_per_span`, `compression_ratio`: of the bodies that the sink received.
 
 use std::{
     fmt,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -23,10 +28,12 @@ use serde_json::{Value, json};
 use super::number;
 use crate::{
     drive::{self, Emitted, Plan},
-    measure, report,
+    measure,
+    receive::{Protocol, encoding::Encoding},
+    report,
     shape::{Shape, Signal},
     span,
-    subject::{self, Kind, Settings, Subject, ready},
+    subject::{self, Kind, Settings, Subject, Wire, ready},
 };
 
 /// The options of the hidden subcommand `compare-child`.
@@ -44,6 +51,18 @@ pub struct ChildOptions {
     /// Base URL of the receiver.
     #[arg(long)]
     pub endpoint: String,
+    /// How OTLP is carried.
+    #[arg(long, value_enum, default_value_t)]
+    pub protocol: Protocol,
+    /// How bodies are compressed.
+    #[arg(long, value_enum, default_value_t)]
+    pub compression: Encoding,
+    /// The certificate of the authority to trust.
+    #[arg(long)]
+    pub ca: Option<PathBuf>,
+    /// Requests in flight at once; 0 is the exporter's default.
+    #[arg(long, default_value_t = 0)]
+    pub in_flight: usize,
     /// The process of the receiver, whose CPU time is subtracted from the machine's.
     #[arg(long)]
     pub sink: Option<u32>,
@@ -82,6 +101,16 @@ pub struct Row {
     pub rss_mb: f64,
     /// CPU time of the producing threads for one record, in nanoseconds.
     pub app_ns_per_span: f64,
+    /// CPU time of all threads but the producing ones, in percent of one core.
+    pub exporter_cpu_percent: f64,
+    /// The median of how long exports took, in milliseconds; 0 of a peer that does not tell.
+    pub export_p50_ms: f64,
+    /// 99 % of the exports took no longer.
+    pub export_p99_ms: f64,
+    /// Bytes of request bodies for one record, as they were sent; filled in by the parent.
+    pub wire_bytes_per_span: f64,
+    /// How many times larger the bodies are without their compression; filled in by the parent.
+    pub compression_ratio: f64,
     /// Records emitted, warm-up included.
     pub emitted: u64,
     /// Records that the peer says were rejected or dropped, warm-up included.
@@ -115,7 +144,10 @@ pub fn run(options: &ChildOptions) -> Result<Row, String> {
     let settled = subject.peer.settled() - settled;
     subject.peer.shutdown(PATIENCE)?;
     let counts = subject.peer.counts();
+    let exports = subject.peer.exports().unwrap_or_default();
     Ok(Row {
+        export_p50_ms: exports.p50.as_secs_f64() * 1e3,
+        export_p99_ms: exports.p99.as_secs_f64() * 1e3,
         emitted: warm_up.records + emitted.records,
         refused: counts.rejected + counts.dropped,
         driver: counts.driver,
@@ -133,9 +165,25 @@ pub(super) fn open(options: &ChildOptions) -> Result<Subject, String> {
         outstanding: options.outstanding,
         signal: options.signal,
         shape: options.shape,
+        wire: Wire {
+            protocol: Some(options.protocol),
+            encoding: options.compression,
+            level: level(options.compression),
+            ca: options.ca.clone(),
+            in_flight: options.in_flight,
+        },
         ..Settings::new(Some(options.endpoint.clone()), span::resource())
     };
     subject::open(options.peer, &settings).map_err(|error| format!("{CANNOT_OPEN}{error}"))
+}
+
+/// The levels that opentelemetry-otlp and tonic have built in: flate2's default, and zstd's.
+pub(super) fn level(encoding: Encoding) -> Option<u8> {
+    match encoding {
+        Encoding::None => None,
+        Encoding::Gzip => Some(6),
+        Encoding::Zstd => Some(3),
+    }
 }
 
 /// Several batches are outstanding, so that a peer with large ones is not starved. A collection of
@@ -191,6 +239,7 @@ impl Used {
         let records = emitted.records.max(1) as f64;
         let per_million = |time: Duration| time.as_secs_f64() * 1e6 / records;
         let app = emitted.app_cpu.saturating_sub(emitted.aside.cpu);
+        let others = self.process.saturating_sub(app + emitted.paused_cpu);
         Row {
             delivered_per_s: settled as f64 / self.elapsed.as_secs_f64(),
             cpu_s_per_million: per_million(self.process),
@@ -198,6 +247,7 @@ impl Used {
             sink_s_per_million: per_million(self.sink),
             rss_mb: measure::peak_rss_mb(),
             app_ns_per_span: app.as_secs_f64() * 1e9 / records,
+            exporter_cpu_percent: others.as_secs_f64() * 100.0 / self.elapsed.as_secs_f64(),
             ..Row::default()
         }
     }
@@ -213,6 +263,9 @@ impl Row {
             "sink_s_per_million": self.sink_s_per_million,
             "rss_mb": self.rss_mb,
             "app_ns_per_span": self.app_ns_per_span,
+            "exporter_cpu_percent": self.exporter_cpu_percent,
+            "export_p50_ms": self.export_p50_ms,
+            "export_p99_ms": self.export_p99_ms,
             "emitted": self.emitted,
             "refused": self.refused,
             "driver": self.driver,
@@ -234,6 +287,11 @@ impl Row {
             sink_s_per_million: number(&value, "sink_s_per_million")?,
             rss_mb: number(&value, "rss_mb")?,
             app_ns_per_span: number(&value, "app_ns_per_span")?,
+            exporter_cpu_percent: number(&value, "exporter_cpu_percent")?,
+            export_p50_ms: number(&value, "export_p50_ms")?,
+            export_p99_ms: number(&value, "export_p99_ms")?,
+            wire_bytes_per_span: 0.0,
+            compression_ratio: 0.0,
             emitted: number(&value, "emitted")? as u64,
             refused: number(&value, "refused")? as u64,
             driver: value["driver"].as_str().unwrap_or_default().to_owned(),

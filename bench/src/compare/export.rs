@@ -1,13 +1,17 @@
 //! `spanwire compare export`: starts the sink and the rows, in random order, and gathers what they
 //! measured.
 
-use std::path::Path;
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
 use super::{
     Allocator,
-    child::{CANNOT_OPEN, Row},
+    child::{self, CANNOT_OPEN, Row},
     children,
     flood::Flooded,
     goals::{self, Goal},
@@ -16,10 +20,12 @@ use super::{
     versions,
 };
 use crate::{
+    faults::{Fault, ProxyProcess},
     measure,
+    receive::{Protocol, encoding::Encoding, tls},
     shape::{Shape, Signal},
     sink::SinkProcess,
-    subject::{Class, Kind, NEEDS_RIVALS},
+    subject::{Class, Kind, NEEDS_RIVALS, Wire},
 };
 
 /// The options of `spanwire compare export`.
@@ -47,6 +53,21 @@ pub struct Options {
     /// Records a second of the rows at fixed rates; 0 leaves them out
     #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
     pub rate: Vec<u64>,
+    /// How OTLP is carried
+    #[arg(long, value_enum, default_value_t)]
+    pub protocol: Protocol,
+    /// How bodies are compressed, by all at the level that opentelemetry-otlp has built in: gzip 6, zstd 3
+    #[arg(long, value_enum, default_value_t)]
+    pub compression: Encoding,
+    /// Over TLS 1.3, by rustls with ring and one cipher suite for all
+    #[arg(long)]
+    pub tls: bool,
+    /// Through a proxy that makes a round trip take so many milliseconds longer
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub rtt: Option<u64>,
+    /// Requests in flight at once, for exporters that have several
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub in_flight: u16,
     /// The allocator of all rows
     #[arg(long, value_enum, default_value_t)]
     pub allocator: Allocator,
@@ -111,12 +132,11 @@ pub fn run(options: &Options) -> Result<Comparison, String> {
     let mut comparison = Comparison::new(options);
     match options.flood {
         None => {
-            let sink = SinkProcess::start(None)?;
-            Bench { options, program: &program, sink }.rounds(&mut comparison)?;
+            Bench::new(options, &program, &[])?.rounds(&mut comparison)?;
         }
         Some(seconds) => {
-            let sink = SinkProcess::start_counting()?;
-            Bench { options, program: &program, sink }.floods(seconds, &mut comparison)?;
+            let mut bench = Bench::new(options, &program, &["--count-only"])?;
+            bench.floods(seconds, &mut comparison)?;
         }
     }
     comparison.load[1] = measure::load_average();
@@ -127,9 +147,32 @@ struct Bench<'a> {
     options: &'a Options,
     program: &'a Path,
     sink: SinkProcess,
+    /// Ends with it.
+    _proxy: Option<ProxyProcess>,
+    endpoint: String,
+    ca: Option<Certificate>,
 }
 
-impl Bench<'_> {
+impl<'a> Bench<'a> {
+    /// Starts the sink, and a proxy before it if there is to be a distance.
+    fn new(options: &'a Options, program: &'a Path, sink: &[&str]) -> Result<Self, String> {
+        let this = env::current_exe().map_err(|error| format!("cannot find myself: {error}"))?;
+        let ca = options.tls.then(Certificate::new);
+        let tls = ca.iter().flat_map(|ca| ["--tls", ca.text()]);
+        let sink: Vec<&str> = sink.iter().copied().chain(tls).collect();
+        let sink = SinkProcess::start_program_with(&this, &sink)?;
+        let mut endpoint = sink.endpoint().to_owned();
+        let mut proxy = None;
+        if let Some(rtt) = options.rtt {
+            let (scheme, address) = endpoint.split_once("://").ok_or("a sink without a scheme")?;
+            let to = address.parse().map_err(|_| format!("{address:?} is not an address"))?;
+            let delay = Fault::Latency(Duration::from_millis(rtt));
+            let started = proxy.insert(ProxyProcess::start(to, delay)?);
+            endpoint = format!("{scheme}://{}", started.address());
+        }
+        Ok(Self { options, program, sink, _proxy: proxy, endpoint, ca })
+    }
+
     fn rounds(&mut self, comparison: &mut Comparison) -> Result<(), String> {
         self.leave_out_what_cannot_run(comparison)?;
         for round in 0..self.options.runs {
@@ -149,7 +192,9 @@ impl Bench<'_> {
     /// that cannot even start is one that this machine does not have.
     fn leave_out_what_cannot_run(&mut self, comparison: &mut Comparison) -> Result<(), String> {
         for &peer in &self.options.peers {
-            if let Some(reason) = peer.lacks(self.options.signal, self.options.shape) {
+            let lacks = peer.lacks(self.options.signal, self.options.shape);
+            let wire = self.options.wire(self.ca.as_ref());
+            if let Some(reason) = lacks.or(peer.lacks_wire(&wire, self.options.rtt.is_some())) {
                 comparison.skipped.push((peer, reason.to_owned()));
                 continue;
             }
@@ -167,8 +212,13 @@ impl Bench<'_> {
     /// One run: the row, and its records without a fate.
     fn cell(&mut self, mode: Mode, peer: Kind, records: u64) -> Result<(Row, i64), String> {
         self.sink.mark()?;
-        let row = Row::from_json(&self.child(peer, &self.arguments(mode, records))?)?;
-        let known = self.sink.mark()?.of(self.options.signal).unique + row.refused;
+        let mut row = Row::from_json(&self.child(peer, &self.arguments(mode, records))?)?;
+        let received = *self.sink.mark()?.of(self.options.signal);
+        let known = received.unique + row.refused;
+        if received.records > 0 {
+            row.wire_bytes_per_span = received.wire_bytes as f64 / received.records as f64;
+            row.compression_ratio = received.bytes as f64 / received.wire_bytes.max(1) as f64;
+        }
         let lost = row.emitted.wrapping_sub(known).cast_signed();
         Ok((row, lost))
     }
@@ -213,6 +263,8 @@ impl Bench<'_> {
     fn child(&self, peer: Kind, arguments: &[String]) -> Result<String, String> {
         let signal = self.options.signal.name();
         let (shape, sink) = (self.options.shape.name(), self.sink.id().to_string());
+        let in_flight = self.options.in_flight.to_string();
+        let ca = self.ca.iter().flat_map(|ca| ["--ca".to_owned(), ca.text().to_owned()]);
         let same = [
             "compare-child",
             "--peer",
@@ -222,11 +274,18 @@ impl Bench<'_> {
             "--shape",
             shape,
             "--endpoint",
-            self.sink.endpoint(),
+            &self.endpoint,
             "--sink",
             &sink,
+            "--protocol",
+            self.options.protocol.name(),
+            "--compression",
+            self.options.compression.name(),
+            "--in-flight",
+            &in_flight,
         ];
-        let arguments = [&same.map(str::to_owned)[..], arguments].concat();
+        let mut arguments = [&same.map(str::to_owned)[..], arguments].concat();
+        arguments.extend(ca);
         let environment = peer.io().map(|io| ("SPANWIRE_IO", io));
         let output = children::output_with(self.program, &arguments, environment)
             .map_err(|error| format!("{peer} failed: {error}"))?;
@@ -235,8 +294,42 @@ impl Bench<'_> {
 }
 
 impl Options {
+    fn wire(&self, ca: Option<&Certificate>) -> Wire {
+        Wire {
+            protocol: Some(self.protocol),
+            encoding: self.compression,
+            level: child::level(self.compression),
+            ca: ca.map(|ca| ca.0.clone()),
+            in_flight: self.in_flight.into(),
+        }
+    }
+
+    /// Whether records travel as they do by default: plain HTTP in protobuf, to a receiver nearby.
+    pub(super) fn is_usual(&self) -> bool {
+        let plain = self.compression == Encoding::None && !self.tls;
+        self.protocol == Protocol::Http && plain && self.rtt.is_none()
+    }
+
+    /// How records travel, in a few words for people.
+    pub(super) fn wire_text(&self) -> String {
+        let mut text = self.protocol.to_string();
+        if let Some(level) = child::level(self.compression) {
+            text += &format!(", {} level {level}", self.compression);
+        }
+        if self.tls {
+            text += &format!(", TLS by rustls and ring with {}", tls::CIPHER);
+        }
+        if let Some(rtt) = self.rtt {
+            text += &format!(", {rtt} ms added to a round trip");
+        }
+        text + &format!(", {} requests in flight where there can be several", self.in_flight)
+    }
+
     /// What the closed loop is limited to.
     fn outstanding_default(&self) -> u64 {
+        if self.rtt.is_some() {
+            return OUTSTANDING_FAR;
+        }
         match self.shape {
             Shape::Bare => OUTSTANDING_BARE,
             Shape::Typical | Shape::Heavy | Shape::Spec => OUTSTANDING_DEFAULT,
@@ -248,10 +341,10 @@ impl Options {
         self.outstanding.unwrap_or_else(|| self.outstanding_default())
     }
 
-    /// A fixed rate is held for a second.
+    /// A fixed rate is held for a second, a low one for longer: so that there are enough exports.
     fn spans_of(&self, mode: Mode) -> u64 {
         match mode {
-            Mode::Fixed(rate) => self.spans.min(rate),
+            Mode::Fixed(rate) => self.spans.min(rate.max(FIXED_RECORDS_MIN)),
             Mode::Closed | Mode::Alone | Mode::Ceiling => self.spans,
         }
     }
@@ -265,12 +358,14 @@ impl Options {
         }
     }
 
-    /// The rates, fastest last; points come by the collection and have none.
+    /// The rates, fastest last; points come by the collection and have none. A distance matters to who
+    /// waits for answers, and at a rate nobody does.
     fn rates(&self) -> Vec<u64> {
         let mut rates: Vec<_> = self.rate.iter().copied().filter(|rate| *rate > 0).collect();
         rates.sort_unstable();
         rates.dedup();
-        if self.signal == Signal::Metrics { Vec::new() } else { rates }
+        let only_closed = self.signal == Signal::Metrics || self.rtt.is_some();
+        if only_closed { Vec::new() } else { rates }
     }
 }
 
@@ -308,6 +403,8 @@ impl Comparison {
 
     fn modes_of(&self, peer: Kind) -> Vec<Mode> {
         match peer.class() {
+            // One call after the other, and each waits for its answer.
+            Class::Alone if self.options.rtt.is_some() => Vec::new(),
             Class::Alone => vec![Mode::Alone],
             Class::Bytes => vec![Mode::Ceiling],
             _ if peer.is_paced() => {
@@ -370,6 +467,12 @@ impl Comparison {
             "subject": "export",
             "signal": options.signal.name(),
             "shape": options.shape.name(),
+            "protocol": options.protocol.name(),
+            "compression": options.compression.name(),
+            "compression_level": child::level(options.compression),
+            "tls": options.tls.then_some(tls::CIPHER),
+            "rtt_ms": options.rtt,
+            "in_flight": options.in_flight,
             "rows": lines(Mode::Closed),
             "ratios": table::ratios(closed),
             "intervals": table::intervals(closed),
@@ -401,12 +504,40 @@ impl Comparison {
     }
 }
 
-pub(super) const VERSIONS_OF: [&str; 10] = [
+/// The file of a sink's authority; dropping it removes the file.
+struct Certificate(PathBuf);
+
+impl Certificate {
+    fn new() -> Self {
+        let name = format!("spanwire-compare-{}.pem", std::process::id());
+        Self(env::temp_dir().join(name))
+    }
+
+    fn text(&self) -> &str {
+        // A temporary directory whose name is no text would be found out by the sink.
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+impl Drop for Certificate {
+    fn drop(&mut self) {
+        // The sink may not have written it.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+pub(super) const VERSIONS_OF: [&str; 16] = [
     "spanwire",
     "opentelemetry_sdk",
     "opentelemetry-otlp",
     "reqwest",
     "hyper",
+    "tonic",
+    "h2",
+    "rustls",
+    "ring",
+    "flate2",
+    "zstd-sys",
     "tokio",
     "tracing-opentelemetry",
     "fastrace",
@@ -416,6 +547,10 @@ pub(super) const VERSIONS_OF: [&str; 10] = [
 /// Several batches of every peer fit into half of it. Spanwire is woken by two batches, which are
 /// about 2000 typical spans: below that it runs dry and waits for its age limit.
 const OUTSTANDING_DEFAULT: u64 = 8192;
+/// Several batches of 8192 for each of four requests in flight.
+const OUTSTANDING_FAR: u64 = 131_072;
+/// At 10 000 a second three seconds, in which spanwire exports some 30 times.
+const FIXED_RECORDS_MIN: u64 = 30_000;
 /// Two of spanwire's batches are 12 000 bare spans.
 const OUTSTANDING_BARE: u64 = 65_536;
 /// Enough for every peer to connect and send.

@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 
 use super::{
     Allocator,
-    export::{Comparison, Mode},
+    export::{Comparison, Mode, Options},
     flood::Flooded,
-    table::{APP, CPU, Compared, DELIVERED, Line, floor_of},
+    table::{APP, CPU, Compared, DELIVERED, EXPORT_P99, EXPORTER_CPU, Line, RATIO, floor_of},
 };
 use crate::{
+    receive::{Protocol, encoding::Encoding},
     report::rounded,
     shape::{Shape, Signal},
     subject::{Class, Kind, Role},
@@ -90,9 +91,20 @@ pub(super) fn of(comparison: &Comparison) -> Vec<Goal> {
     if (options.signal, options.shape) != (Signal::Traces, Shape::Typical) {
         return Vec::new();
     }
+    if !options.is_usual() {
+        return of_a_wire(comparison);
+    }
     let mut goals = Vec::new();
+    for ours in comparison.lines_of(Mode::Fixed(PACED_RATE)).iter().filter(|line| is_ours(line)) {
+        let cpu = Compared::alone(ours, EXPORTER_CPU);
+        let most = Wanted::AtMost(PACED_CPU_PERCENT);
+        goals.push(goal("exporter_cpu_percent_at_10k", ours, cpu, most));
+        let latency = Compared::alone(ours, EXPORT_P99);
+        let most = Wanted::AtMost(PACED_EXPORT_P99_MS);
+        goals.push(goal("export_p99_ms_at_10k", ours, latency, most));
+    }
     for ours in comparison.lines_of(Mode::Closed) {
-        if ours.peer.class() == Class::Sdk && ours.peer.role() == Role::Ours {
+        if is_ours(ours) {
             through_the_sdk(ours, comparison.lines_of(Mode::Closed), options.allocator, &mut goals);
         }
     }
@@ -106,6 +118,54 @@ pub(super) fn of(comparison: &Comparison) -> Vec<Goal> {
         goals.push(goal("alone_cpu_s_per_million", ours, measured, Wanted::AtMost(most)));
     }
     goals
+}
+
+fn is_ours(line: &Line) -> bool {
+    line.peer.class() == Class::Sdk && line.peer.role() == Role::Ours
+}
+
+/// Those of gRPC, of compression, of TLS and of a distance: against opentelemetry-otlp as it comes,
+/// and over a distance against the fastest of its settings.
+fn of_a_wire(comparison: &Comparison) -> Vec<Goal> {
+    let (options, lines) = (comparison.options(), comparison.lines_of(Mode::Closed));
+    let default = match options.protocol {
+        Protocol::Grpc => Kind::OtlpGrpc,
+        Protocol::Http | Protocol::HttpJson => Kind::OtlpHttp,
+    };
+    let default = lines.iter().find(|line| line.peer == default);
+    let mut goals = Vec::new();
+    for ours in lines.iter().filter(|line| is_ours(line)) {
+        if options.rtt.is_some() {
+            if let Some(fastest) = best(lines, DELIVERED, -1.0) {
+                let delivered = Compared::times(ours, fastest, DELIVERED);
+                let wanted = Wanted::AtLeast(FAR_DELIVERED_TIMES);
+                goals.push(goal("delivered_vs_best_otlp", ours, delivered, wanted));
+            }
+            continue;
+        }
+        let Some(default) = default else { continue };
+        let name = default.peer.name().replace('-', "_");
+        if let Some(times) = wire_times(options) {
+            let cpu = Compared::times(default, ours, CPU);
+            goals.push(goal(&format!("cpu_vs_{name}"), ours, cpu, Wanted::AtLeast(times)));
+        }
+        if options.compression != Encoding::None {
+            let ratio = Compared::times(ours, default, RATIO);
+            let wanted = Wanted::AtLeast(RATIO_TIMES);
+            goals.push(goal(&format!("ratio_vs_{name}"), ours, ratio, wanted));
+        }
+    }
+    goals
+}
+
+/// How many times less CPU a span is wanted, where anybody said so.
+fn wire_times(options: &Options) -> Option<f64> {
+    match (options.compression, options.tls, options.protocol) {
+        (Encoding::Gzip | Encoding::Zstd, false, _) => Some(COMPRESSED_CPU_TIMES),
+        (Encoding::None, true, Protocol::Http) => Some(TLS_CPU_TIMES),
+        (Encoding::None, false, Protocol::Grpc) => Some(GRPC_CPU_TIMES),
+        _ => None,
+    }
 }
 
 /// Against opentelemetry-otlp as it comes, and as its best settings make it.
@@ -187,6 +247,18 @@ const APP_NS_OVER_NOOP: f64 = 110.0;
 /// Ready batches through the SDK's exporter trait.
 const ALONE_CPU_GLIBC: f64 = 0.46;
 const ALONE_CPU_MIMALLOC: f64 = 0.35;
+/// The same over gRPC, compressed, and over TLS.
+const GRPC_CPU_TIMES: f64 = 8.0;
+const COMPRESSED_CPU_TIMES: f64 = 2.0;
+const TLS_CPU_TIMES: f64 = 5.0;
+/// Bodies not more than 5 % larger.
+const RATIO_TIMES: f64 = 0.95;
+/// Delivered spans a second over a distance.
+const FAR_DELIVERED_TIMES: f64 = 3.0;
+/// At 10 000 spans a second.
+const PACED_RATE: u64 = 10_000;
+const PACED_CPU_PERCENT: f64 = 1.5;
+const PACED_EXPORT_P99_MS: f64 = 3.0;
 /// A flood at default settings.
 const FLOOD_RSS_MB: f64 = 40.0;
 /// What counts as flat: a few chunks of the pool and stacks that are touched late.

@@ -93,8 +93,14 @@ impl Line {
             format!("{median:.digits$} ({min:.digits$}..{max:.digits$})")
         };
         let short = |of: Of| format!("{:.3}", self.figure(of).median);
+        let wire = match self.figure(RATIO).median {
+            0.0 => "-".to_owned(),
+            ratio => {
+                format!("{:.0} /{ratio:.2}", self.figure(|row| row.wire_bytes_per_span).median)
+            }
+        };
         format!(
-            "{:<16} {:>28} {:>21} {:>7} {:>6} {:>19} {:>18} {:>5}",
+            "{:<16} {:>28} {:>21} {:>7} {:>6} {:>19} {:>18} {:>12} {:>6.1} {:>5}",
             self.peer,
             cell(|row| row.delivered_per_s, 0),
             cell(CPU, 3),
@@ -102,6 +108,8 @@ impl Line {
             short(|row| row.sink_s_per_million),
             cell(|row| row.rss_mb, 1),
             cell(APP, 0),
+            wire,
+            self.figure(EXPORTER_CPU).median,
             self.lost
         )
     }
@@ -110,8 +118,17 @@ impl Line {
 /// The heading over [`Line::text`].
 pub fn heading() -> String {
     format!(
-        "{:<16} {:>28} {:>21} {:>7} {:>6} {:>19} {:>18} {:>5}",
-        "peer", "delivered/s", "CPU s per 1M", "machine", "sink", "peak RSS MB", "app ns", "lost"
+        "{:<16} {:>28} {:>21} {:>7} {:>6} {:>19} {:>18} {:>12} {:>6} {:>5}",
+        "peer",
+        "delivered/s",
+        "CPU s per 1M",
+        "machine",
+        "sink",
+        "peak RSS MB",
+        "app ns",
+        "wire bytes",
+        "exp. %",
+        "lost"
     )
 }
 
@@ -212,12 +229,24 @@ pub const DELIVERED: Of = |row| row.delivered_per_s;
 /// CPU time of the producing threads for one record.
 pub const APP: Of = |row| row.app_ns_per_span;
 
+/// CPU time of all threads but the producing ones, in percent of one core.
+pub const EXPORTER_CPU: Of = |row| row.exporter_cpu_percent;
+/// What 99 % of the exports took at most, in milliseconds.
+pub const EXPORT_P99: Of = |row| row.export_p99_ms;
+/// How many times smaller bodies became.
+pub const RATIO: Of = |row| row.compression_ratio;
+
 /// Each figure with its key and the parts of one that it is rounded to.
-const FIGURES: [(&str, Of, f64); 6] = [
+const FIGURES: [(&str, Of, f64); 11] = [
     ("delivered_per_s", DELIVERED, 1.0),
     ("cpu_s_per_million", CPU, 1000.0),
     ("machine_s_per_million", |row| row.machine_s_per_million, 1000.0),
     ("sink_s_per_million", |row| row.sink_s_per_million, 1000.0),
     ("rss_mb", |row| row.rss_mb, 10.0),
     ("app_ns_per_span", APP, 1.0),
+    ("exporter_cpu_percent", EXPORTER_CPU, 100.0),
+    ("export_p50_ms", |row| row.export_p50_ms, 1000.0),
+    ("export_p99_ms", EXPORT_P99, 1000.0),
+    ("wire_bytes_per_span", |row| row.wire_bytes_per_span, 10.0),
+    ("compression_ratio", RATIO, 100.0),
 ];

@@ -16,6 +16,7 @@ impl fmt::Display for Comparison {
         writeln!(f, "{}, load average {before} before and {after} after", measure::machine())?;
         writeln!(f, "{}, {}", versions::of(&VERSIONS_OF), options.allocator)?;
         writeln!(f, "{}", versions::FEATURES)?;
+        writeln!(f, "over {}", options.wire_text())?;
         match options.flood {
             None => writeln!(
                 f,
@@ -85,4 +86,6 @@ const LEGEND: &str = "
 ratios: how many times less CPU, how many times more delivered; in brackets the 95 % interval of the
 ratio of medians (bootstrap of paired rounds); a goal passes on the unfavourable end of it.
 CPU: getrusage of the whole process. machine: all cores' busy time without the sink's, so with all
-that ran beside. sink: its own CPU time, counted nowhere else. noop drops every record: the SDK's floor.";
+that ran beside. sink: its own CPU time, counted nowhere else. wire bytes: of request bodies for a record,
+/ how many times compression made them smaller. exp. %: CPU of all threads but the producing ones, in percent
+of a core. noop drops every record: the SDK's floor.";

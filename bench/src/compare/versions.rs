@@ -12,9 +12,10 @@ fn locked(name: &str) -> Option<&'static str> {
 }
 
 /// How the exporters were built: what a reader needs in order to build the same.
-pub(super) const FEATURES: &str = "features: spanwire default; opentelemetry-otlp http-proto, \
-    reqwest-blocking-client, no compression, no internal logs; hyper by opentelemetry-http; fastrace \
-    enable; emit_otlp without TLS and gzip; release profile without LTO";
+pub(super) const FEATURES: &str = "features: spanwire grpc, tls, zstd; opentelemetry-otlp http-proto, \
+    http-json, grpc-tonic, reqwest-blocking-client, tls-ring, all compressions (gzip by zlib-rs, as \
+    spanwire's), no internal logs; hyper by opentelemetry-http; fastrace enable; emit_otlp without TLS \
+    and gzip; release profile without LTO";
 
 const LOCK_FILE: &str = include_str!("../../../Cargo.lock");
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::{
-    ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _},
 };
 
 /// A receiver's identity, and whom a client has to trust for it.
@@ -53,6 +53,22 @@ pub fn identity() -> Result<Identity, String> {
         .map_err(|error| cannot(&error))?;
     server.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
     Ok(Identity { ca_pem, server: Arc::new(server) })
+}
+
+/// The configuration of a client that trusts this authority alone.
+///
+/// # Errors
+///
+/// When the text has no certificate in it; the text tells.
+pub fn client(ca_pem: &str) -> Result<ClientConfig, String> {
+    let cannot = |error: &dyn std::fmt::Display| format!("cannot use the authority: {error}");
+    let mut roots = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|error| cannot(&error))?;
+    roots.add(ca).map_err(|error| cannot(&error))?;
+    let config = ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| cannot(&error))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// The cipher suite of all connections.

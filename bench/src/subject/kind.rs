@@ -2,7 +2,11 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::shape::{Shape, Signal};
+use super::Wire;
+use crate::{
+    receive::{Protocol, encoding::Encoding},
+    shape::{Shape, Signal},
+};
 
 /// A peer: a library with its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +29,14 @@ pub enum Kind {
     /// opentelemetry-otlp with hyper behind the SDK's asynchronous batch processor, which exports
     /// concurrently.
     OtlpAsync,
+    /// The same with batches of 8192: what hides a long way best.
+    OtlpAsync8192,
+    /// opentelemetry-otlp over gRPC (tonic) behind the SDK's batch processor.
+    OtlpGrpc,
+    /// The same with batches of 2048.
+    OtlpGrpc2048,
+    /// The same behind the asynchronous batch processor.
+    OtlpGrpcAsync,
     /// Spans of `tracing` through tracing-opentelemetry to spanwire.
     TracingSpanwire,
     /// The same to opentelemetry-otlp.
@@ -42,6 +54,8 @@ pub enum Kind {
     OtlpHttpAlone,
     /// opentelemetry-otlp with hyper, called with ready batches.
     OtlpHyperAlone,
+    /// opentelemetry-otlp over gRPC, called with ready batches.
+    OtlpGrpcAlone,
     /// Requests that were encoded beforehand on a blocking socket: what the sink can take.
     SinkCeiling,
 }
@@ -76,7 +90,7 @@ pub enum Class {
 
 impl Kind {
     /// All of them, in the order of tables.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 22] = [
         Self::SpanwireUring,
         Self::SpanwireEpoll,
         Self::OtlpHttp,
@@ -85,6 +99,10 @@ impl Kind {
         Self::OtlpHttpEqual,
         Self::OtlpHyper,
         Self::OtlpAsync,
+        Self::OtlpAsync8192,
+        Self::OtlpGrpc,
+        Self::OtlpGrpc2048,
+        Self::OtlpGrpcAsync,
         Self::Fastrace,
         Self::EmitOtlp,
         Self::TracingSpanwire,
@@ -93,6 +111,7 @@ impl Kind {
         Self::SpanwireAlone,
         Self::OtlpHttpAlone,
         Self::OtlpHyperAlone,
+        Self::OtlpGrpcAlone,
         Self::SinkCeiling,
     ];
 
@@ -107,6 +126,11 @@ impl Kind {
             Self::OtlpHttpEqual => "otlp-http-equal",
             Self::OtlpHyper => "otlp-hyper",
             Self::OtlpAsync => "otlp-async",
+            Self::OtlpAsync8192 => "otlp-async-8192",
+            Self::OtlpGrpc => "otlp-grpc",
+            Self::OtlpGrpc2048 => "otlp-grpc-2048",
+            Self::OtlpGrpcAsync => "otlp-grpc-async",
+            Self::OtlpGrpcAlone => "otlp-grpc-alone",
             Self::TracingSpanwire => "tracing-spanwire",
             Self::TracingOtlp => "tracing-otlp",
             Self::Fastrace => "fastrace",
@@ -137,7 +161,10 @@ impl Kind {
         match self {
             Self::TracingSpanwire | Self::TracingOtlp => Class::Tracing,
             Self::Fastrace | Self::EmitOtlp => Class::Other,
-            Self::SpanwireAlone | Self::OtlpHttpAlone | Self::OtlpHyperAlone => Class::Alone,
+            Self::SpanwireAlone
+            | Self::OtlpHttpAlone
+            | Self::OtlpHyperAlone
+            | Self::OtlpGrpcAlone => Class::Alone,
             Self::SinkCeiling => Class::Bytes,
             _ => Class::Sdk,
         }
@@ -158,8 +185,21 @@ impl Kind {
 
     /// Whether it takes part in the rows at a fixed rate: one of each way to build an exporter.
     pub fn is_paced(self) -> bool {
-        use Kind::{Noop, OtlpAsync, OtlpHttp, OtlpHyper, SpanwireEpoll, SpanwireUring};
-        matches!(self, SpanwireUring | SpanwireEpoll | OtlpHttp | OtlpHyper | OtlpAsync | Noop)
+        use Kind::{
+            Noop, OtlpAsync, OtlpGrpc, OtlpGrpcAsync, OtlpHttp, OtlpHyper, SpanwireEpoll,
+            SpanwireUring,
+        };
+        matches!(
+            self,
+            SpanwireUring
+                | SpanwireEpoll
+                | OtlpHttp
+                | OtlpHyper
+                | OtlpAsync
+                | OtlpGrpc
+                | OtlpGrpcAsync
+                | Noop
+        )
     }
 
     /// The value of SPANWIRE_IO that selects this peer's driver.
@@ -179,13 +219,42 @@ impl Kind {
 
     /// Why it has no row for this signal in this shape, if it has none.
     pub fn lacks(self, signal: Signal, shape: Shape) -> Option<&'static str> {
-        let all_signals = self.is_paced() && self != Self::OtlpAsync || self == Self::SinkCeiling;
+        let is_async = matches!(self, Self::OtlpAsync | Self::OtlpGrpcAsync);
+        let all_signals = self.is_paced() && !is_async || self == Self::SinkCeiling;
         match signal {
             Signal::Logs | Signal::Metrics if self == Self::SinkCeiling => Some(ONLY_SPANS),
             Signal::Logs | Signal::Metrics if !all_signals => Some(ONLY_SPANS),
             Signal::Traces if self.class() == Class::Tracing && shape == Shape::Heavy => {
                 Some("a span of tracing has at most 32 fields")
             }
+            _ => None,
+        }
+    }
+
+    /// Why it has no row over this wire, if it has none; `is_far` is a wire with a delay.
+    pub fn lacks_wire(self, wire: &Wire, is_far: bool) -> Option<&'static str> {
+        let protocol = wire.protocol.unwrap_or_default();
+        let is_plain = wire.encoding == Encoding::None && wire.ca.is_none();
+        let ours = self.role() == Role::Ours || self == Self::Noop;
+        let is_grpc = matches!(
+            self,
+            Self::OtlpGrpc | Self::OtlpGrpc2048 | Self::OtlpGrpcAsync | Self::OtlpGrpcAlone
+        );
+        let is_foreign = matches!(self, Self::Fastrace | Self::EmitOtlp | Self::SinkCeiling);
+        let is_hyper = matches!(
+            self,
+            Self::OtlpHyper | Self::OtlpAsync | Self::OtlpAsync8192 | Self::OtlpHyperAlone
+        );
+        let needs_distance = self == Self::OtlpAsync8192;
+        match protocol {
+            _ if needs_distance && !is_far => Some("it takes part with --rtt only"),
+            _ if ours => None,
+            Protocol::Grpc if !is_grpc => Some("it speaks HTTP"),
+            Protocol::Http | Protocol::HttpJson if is_grpc => Some("it speaks gRPC"),
+            _ if is_foreign && !(is_plain && protocol == Protocol::Http) => {
+                Some("it takes part over plain HTTP in protobuf only")
+            }
+            _ if is_hyper && wire.ca.is_some() => Some("its default connector has no TLS"),
             _ => None,
         }
     }
@@ -201,9 +270,14 @@ impl Kind {
     /// size of an encoded record.
     pub fn batch(self, record_bytes: usize) -> Option<usize> {
         match self {
-            Self::OtlpHttp | Self::OtlpHyper | Self::OtlpAsync | Self::TracingOtlp => Some(512),
-            Self::OtlpHttp2048 => Some(2048),
-            Self::OtlpHttp8192 => Some(8192),
+            Self::OtlpHttp
+            | Self::OtlpHyper
+            | Self::OtlpAsync
+            | Self::OtlpGrpc
+            | Self::OtlpGrpcAsync
+            | Self::TracingOtlp => Some(512),
+            Self::OtlpHttp2048 | Self::OtlpGrpc2048 => Some(2048),
+            Self::OtlpHttp8192 | Self::OtlpAsync8192 => Some(8192),
             Self::OtlpHttpEqual => Some((REQUEST_BYTES / record_bytes.max(1)).clamp(512, 32768)),
             _ => None,
         }

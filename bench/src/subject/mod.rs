@@ -76,6 +76,9 @@ pub struct Wire {
     pub encoding: Encoding,
     /// The certificate of the authority that a receiver with TLS is to be trusted for.
     pub ca: Option<PathBuf>,
+    /// How hard to compress: the level that no exporter of opentelemetry-otlp can change. `None`
+    /// leaves spanwire its own.
+    pub level: Option<u8>,
     /// Requests in flight at once, for exporters that have several; 0 leaves them their default.
     pub in_flight: usize,
 }
@@ -95,7 +98,7 @@ impl Settings {
         }
     }
 
-    /// The URL for what opentelemetry-otlp calls an endpoint: that of the signal.
+    /// The URL for what opentelemetry-otlp calls an endpoint over HTTP: that of the signal.
     #[cfg(feature = "rivals")]
     fn url(&self) -> Option<String> {
         self.endpoint.as_ref().map(|endpoint| format!("{endpoint}/v1/{}", self.signal))
@@ -173,6 +176,11 @@ pub trait Peer: Send + Sync {
     /// All of the exporter's counts.
     fn counts(&self) -> Counts;
 
+    /// How long exports took, from the batch that was cut to its answer; of exporters that tell.
+    fn exports(&self) -> Option<Exports> {
+        None
+    }
+
     /// Waits until everything emitted so far has a fate.
     ///
     /// # Errors
@@ -186,6 +194,15 @@ pub trait Peer: Send + Sync {
     ///
     /// As [`flush`](Self::flush).
     fn shutdown(&self, timeout: Duration) -> Result<(), String>;
+}
+
+/// How long exports took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exports {
+    /// The median.
+    pub p50: Duration,
+    /// 99 % of them took no longer.
+    pub p99: Duration,
 }
 
 /// An exporter's counts of records, and what carried them.
@@ -223,12 +240,20 @@ pub fn open(kind: Kind, settings: &Settings) -> Result<Subject, String> {
 
 #[cfg(feature = "rivals")]
 fn open_rival(kind: Kind, settings: &Settings) -> Result<Subject, String> {
+    // reqwest makes a TLS configuration even for http://, and has no provider of its own here. An
+    // error means that it was installed before.
+    let _ = crate::receive::tls::provider().install_default();
     match kind {
         Kind::TracingSpanwire => tracing::open_spanwire(settings),
         Kind::TracingOtlp => tracing::open_otlp(settings),
         Kind::Fastrace => fastrace::open(settings),
         Kind::EmitOtlp => emit::open(settings),
-        Kind::OtlpAsync => otlp::open_async(settings),
+        Kind::OtlpAsync | Kind::OtlpAsync8192 => {
+            otlp::open_async(kind, otlp::Client::Hyper, settings)
+        }
+        Kind::OtlpGrpcAsync => otlp::open_async(kind, otlp::Client::Tonic, settings),
+        Kind::OtlpGrpc | Kind::OtlpGrpc2048 => otlp::open(kind, otlp::Client::Tonic, settings),
+        Kind::OtlpGrpcAlone => otlp::open_alone(otlp::Client::Tonic, settings),
         Kind::OtlpHttpAlone => otlp::open_alone(otlp::Client::Reqwest, settings),
         Kind::OtlpHyperAlone => otlp::open_alone(otlp::Client::Hyper, settings),
         Kind::OtlpHyper => otlp::open(kind, otlp::Client::Hyper, settings),

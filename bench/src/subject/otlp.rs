@@ -1,14 +1,16 @@
-//! The rival: opentelemetry-otlp over HTTP, behind the SDK's batch processors and its periodic
+//! The rival: opentelemetry-otlp over HTTP and over gRPC, behind the SDK's batch processors and its periodic
 //! reader.
 //!
 //! Queues are made several times as large as a batch and as the closed loop's limit, because with
 //! the default of 2048 they would drop.
 
-use std::{fmt, time::Duration};
+use std::{fmt, fs, path::Path, time::Duration};
 
 use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_otlp::{
-    LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig,
+    Compression, LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig,
+    WithHttpConfig, WithTonicConfig,
+    tonic_types::transport::{Certificate, ClientTlsConfig},
 };
 use opentelemetry_sdk::{
     Resource,
@@ -24,18 +26,26 @@ use opentelemetry_sdk::{
         span_processor_with_async_runtime,
     },
 };
-use tokio::runtime::{self, Runtime};
+use tokio::runtime::{self, EnterGuard, Runtime};
 
 use super::{Counts, Kind, Peer, Settings, Subject, noop::NEVER, outcomes::Outcomes, ready};
-use crate::{metric, shape::Signal};
+use crate::{
+    metric,
+    receive::{self, encoding::Encoding, tls},
+    shape::Signal,
+};
 
 /// Which HTTP client.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Client {
     /// The default: blocking, with a thread of its own.
     Reqwest,
     /// hyper, driven by tokio on whatever thread exports.
     Hyper,
+    /// tonic: gRPC, whose connection runs on a tokio runtime of its own, with as many threads as tokio
+    /// chooses. One thread that waits for an export and is tokio's only one at the same time would
+    /// wait for ever.
+    Tonic,
 }
 
 pub(super) fn open(kind: Kind, client: Client, settings: &Settings) -> Result<Subject, String> {
@@ -68,14 +78,25 @@ pub(super) fn span_processor(
 }
 
 /// Behind the asynchronous batch processor, with concurrent exports on tokio's threads.
-pub(super) fn open_async(settings: &Settings) -> Result<Subject, String> {
+pub(super) fn open_async(
+    kind: Kind,
+    client: Client,
+    settings: &Settings,
+) -> Result<Subject, String> {
     let runtime = runtime::Builder::new_multi_thread().enable_all().build().map_err(cannot)?;
-    let mut exporter = span_exporter(Client::Hyper, settings)?;
-    // It runs on the runtime already.
-    exporter.runtime = None;
-    let outcomes = exporter.outcomes.clone();
-    let config = batch_config(settings, BATCH).with_max_concurrent_exports(CONCURRENT).build();
     let entered = runtime.enter();
+    let mut exporter = span_exporter(client, settings)?;
+    // It runs on this runtime already.
+    if client == Client::Hyper {
+        exporter.runtime = Driven::ByTheCaller;
+    }
+    let outcomes = exporter.outcomes.clone();
+    let batch = kind.batch(ready::span_bytes(settings.shape)).unwrap_or(BATCH);
+    let in_flight = match settings.wire.in_flight {
+        0 => CONCURRENT,
+        in_flight => in_flight,
+    };
+    let config = batch_config(settings, batch).with_max_concurrent_exports(in_flight).build();
     let processor = span_processor_with_async_runtime::BatchSpanProcessor::builder(exporter, Tokio)
         .with_batch_config(config)
         .build();
@@ -83,7 +104,7 @@ pub(super) fn open_async(settings: &Settings) -> Result<Subject, String> {
     let provider = super::provider(processor, settings);
     let peer = Otlp {
         outcomes,
-        client: Client::Hyper,
+        client,
         provider: Provider::Traces(provider.clone()),
         runtime: Some(runtime),
     };
@@ -91,8 +112,15 @@ pub(super) fn open_async(settings: &Settings) -> Result<Subject, String> {
 }
 
 fn open_logs(client: Client, settings: &Settings) -> Result<Subject, String> {
-    let builder = configured(client, LogExporter::builder().with_http(), settings);
-    let exporter = Counting::new(client, builder.build().map_err(cannot)?)?;
+    let runtime = Driven::of(client)?;
+    let entered = runtime.enter();
+    let builder = LogExporter::builder();
+    let exporter = match client {
+        Client::Tonic => tonic(builder.with_tonic(), settings)?.build(),
+        _ => configured(client, builder.with_http(), settings)?.build(),
+    };
+    drop(entered);
+    let exporter = Counting::new(runtime, exporter.map_err(cannot)?);
     let outcomes = exporter.outcomes.clone();
     let config = logs::BatchConfigBuilder::default()
         .with_max_queue_size(queue(settings, BATCH))
@@ -108,8 +136,15 @@ fn open_logs(client: Client, settings: &Settings) -> Result<Subject, String> {
 }
 
 fn open_metrics(client: Client, settings: &Settings) -> Result<Subject, String> {
-    let builder = configured(client, MetricExporter::builder().with_http(), settings);
-    let exporter = Counting::new(client, builder.build().map_err(cannot)?)?;
+    let runtime = Driven::of(client)?;
+    let entered = runtime.enter();
+    let builder = MetricExporter::builder();
+    let exporter = match client {
+        Client::Tonic => tonic(builder.with_tonic(), settings)?.build(),
+        _ => configured(client, builder.with_http(), settings)?.build(),
+    };
+    drop(entered);
+    let exporter = Counting::new(runtime, exporter.map_err(cannot)?);
     let outcomes = exporter.outcomes.clone();
     let reader = PeriodicReader::builder(exporter).with_interval(NEVER).build();
     let provider = SdkMeterProvider::builder()
@@ -142,27 +177,80 @@ pub(super) fn span_exporter(
     client: Client,
     settings: &Settings,
 ) -> Result<Counting<SpanExporter>, String> {
-    let builder = configured(client, SpanExporter::builder().with_http(), settings);
-    Counting::new(client, builder.build().map_err(cannot)?)
+    let runtime = Driven::of(client)?;
+    let entered = runtime.enter();
+    let builder = SpanExporter::builder();
+    let exporter = match client {
+        Client::Tonic => tonic(builder.with_tonic(), settings)?.build(),
+        _ => configured(client, builder.with_http(), settings)?.build(),
+    };
+    drop(entered);
+    Ok(Counting::new(runtime, exporter.map_err(cannot)?))
 }
 
-/// The same for all signals.
+/// The same for all signals over HTTP.
 fn configured<B: WithExportConfig + WithHttpConfig>(
     client: Client,
     builder: B,
     settings: &Settings,
-) -> B {
-    let mut builder =
-        builder.with_protocol(Protocol::HttpBinary).with_max_request_body_size(usize::MAX);
+) -> Result<B, String> {
+    let protocol = match settings.wire.protocol {
+        Some(receive::Protocol::HttpJson) => Protocol::HttpJson,
+        _ => Protocol::HttpBinary,
+    };
+    let mut builder = builder.with_protocol(protocol).with_max_request_body_size(usize::MAX);
     if let Some(url) = settings.url() {
         builder = builder.with_endpoint(url);
     }
-    match client {
-        Client::Reqwest => builder,
-        Client::Hyper => {
-            builder.with_http_client(HyperClient::with_default_connector(TIMEOUT, None))
+    if let Some(compression) = compression(settings.wire.encoding) {
+        builder = builder.with_compression(compression);
+    }
+    match (client, &settings.wire.ca) {
+        (Client::Hyper, None) => {
+            Ok(builder.with_http_client(HyperClient::with_default_connector(TIMEOUT, None)))
+        }
+        (Client::Hyper, Some(_)) => Err("its default connector has no TLS".to_owned()),
+        (_, None) => Ok(builder),
+        (_, Some(ca)) => {
+            let tls = tls::client(&read(ca)?)?;
+            // On a thread that no runtime owns: the blocking client starts one of its own.
+            let client = reqwest::blocking::Client::builder()
+                .timeout(TIMEOUT)
+                .tls_backend_preconfigured(tls)
+                .build();
+            Ok(builder.with_http_client(client.map_err(cannot)?))
         }
     }
+}
+
+/// The same over gRPC. Within a runtime, which is to carry the connection.
+fn tonic<B: WithExportConfig + WithTonicConfig>(
+    mut builder: B,
+    settings: &Settings,
+) -> Result<B, String> {
+    if let Some(endpoint) = &settings.endpoint {
+        builder = builder.with_endpoint(endpoint);
+    }
+    if let Some(compression) = compression(settings.wire.encoding) {
+        builder = builder.with_compression(compression);
+    }
+    if let Some(ca) = &settings.wire.ca {
+        let ca = Certificate::from_pem(read(ca)?);
+        builder = builder.with_tls_config(ClientTlsConfig::new().ca_certificate(ca));
+    }
+    Ok(builder)
+}
+
+fn compression(encoding: Encoding) -> Option<Compression> {
+    match encoding {
+        Encoding::None => None,
+        Encoding::Gzip => Some(Compression::Gzip),
+        Encoding::Zstd => Some(Compression::Zstd),
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 fn batch_config(settings: &Settings, batch: usize) -> BatchConfigBuilder {
@@ -180,19 +268,41 @@ fn queue(settings: &Settings, batch: usize) -> usize {
 pub(super) struct Counting<E> {
     inner: E,
     pub(super) outcomes: Outcomes,
-    /// For hyper: on the thread that exports, nothing else runs on it.
-    runtime: Option<Runtime>,
+    runtime: Driven,
+}
+
+/// Who drives a client's I/O.
+enum Driven {
+    /// Whoever polls the export.
+    ByTheCaller,
+    /// This runtime, on the thread that exports; nothing else runs on it.
+    OnTheThread(Runtime),
+    /// This runtime, on threads of its own.
+    Beside(Runtime),
+}
+
+impl Driven {
+    fn of(client: Client) -> Result<Self, String> {
+        let (current, multi) =
+            (runtime::Builder::new_current_thread, runtime::Builder::new_multi_thread);
+        match client {
+            Client::Reqwest => Ok(Self::ByTheCaller),
+            Client::Hyper => current().enable_all().build().map(Self::OnTheThread).map_err(cannot),
+            Client::Tonic => multi().enable_all().build().map(Self::Beside).map_err(cannot),
+        }
+    }
+
+    fn enter(&self) -> Option<EnterGuard<'_>> {
+        match self {
+            Self::ByTheCaller | Self::OnTheThread(_) => None,
+            Self::Beside(runtime) => Some(runtime.enter()),
+        }
+    }
 }
 
 impl<E> Counting<E> {
-    fn new(client: Client, inner: E) -> Result<Self, String> {
-        let runtime = match client {
-            Client::Reqwest => None,
-            Client::Hyper => {
-                Some(runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?)
-            }
-        };
-        Ok(Self { inner, outcomes: Outcomes::default(), runtime })
+    fn new(runtime: Driven, inner: E) -> Self {
+        Self { inner, outcomes: Outcomes::default(), runtime }
     }
 
     async fn counted(
@@ -201,8 +311,8 @@ impl<E> Counting<E> {
         export: impl Future<Output = OTelSdkResult> + Send,
     ) -> OTelSdkResult {
         let outcome = match &self.runtime {
-            Some(runtime) => runtime.block_on(export),
-            None => export.await,
+            Driven::OnTheThread(runtime) => runtime.block_on(export),
+            Driven::ByTheCaller | Driven::Beside(_) => export.await,
         };
         self.outcomes.add(records, outcome.is_ok());
         outcome
@@ -296,6 +406,7 @@ impl Peer for Otlp {
             (Some(_), _) => "tokio",
             (None, Client::Reqwest) => "reqwest",
             (None, Client::Hyper) => "hyper",
+            (None, Client::Tonic) => "tonic",
         })
     }
 

@@ -13,7 +13,7 @@ use spanwire::{
     otel_0_33::{LogProcessor, MetricExporter, SpanExporter, SpanProcessor},
 };
 
-use super::{Counts, Peer, Settings, Subject, noop::NEVER, ready};
+use super::{Counts, Exports, Peer, Settings, Subject, noop::NEVER, ready};
 use crate::{
     receive::{Protocol, encoding::Encoding},
     seen::{Counted, Seen},
@@ -69,6 +69,12 @@ fn build(settings: &Settings) -> Result<Exporter, String> {
     }
     if wire.encoding != Encoding::None {
         builder = builder.compression(wire.encoding.into());
+    }
+    if let Some(level) = wire.level {
+        builder = builder.compression_level(level);
+    }
+    if let Some(ca) = &wire.ca {
+        builder = builder.tls(spanwire::TlsConfig::new().ca_file(ca));
     }
     if wire.in_flight > 0 {
         builder = builder.in_flight(wire.in_flight);
@@ -206,6 +212,14 @@ impl Peer for Telemetry {
                 ..of
             },
         )
+    }
+
+    fn exports(&self) -> Option<Exports> {
+        let stats = self.exporter.stats();
+        let signal = spanwire::Signal::from(*self.signals.first()?);
+        let of = stats.exporters.iter().find(|of| of.signal == signal)?;
+        let quantile = |q| of.durations.quantile(q).unwrap_or_default();
+        Some(Exports { p50: quantile(0.5), p99: quantile(0.99) })
     }
 
     fn flush(&self, timeout: Duration) -> Result<(), String> {

@@ -33,7 +33,6 @@ pub(super) fn json(peer: Peer) -> Result<Body, String> {
 }
 
 /// By serde, from the structs of prost.
-#[cfg(feature = "rivals")]
 fn serde(request: &[u8], bytes: usize) -> Result<Body, String> {
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 
@@ -43,11 +42,6 @@ fn serde(request: &[u8], bytes: usize) -> Result<Body, String> {
         out.clear();
         serde_json::to_writer(&mut out, &request).expect("a vector takes it all");
     }))
-}
-
-#[cfg(not(feature = "rivals"))]
-fn serde(_: &[u8], _: usize) -> Result<Body, String> {
-    Err(crate::subject::NEEDS_RIVALS.to_owned())
 }
 
 fn has_all_spans(json: &[u8]) -> Result<(), String> {
