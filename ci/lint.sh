@@ -19,6 +19,7 @@ cargo clippy --locked -p spanwire-runtime --features futures-io -- -D warnings
 cargo clippy --locked -p spanwire-runtime --features hyper -- -D warnings
 cargo clippy --locked -p spanwire-runtime --features tokio-io -- -D warnings
 cargo clippy --locked -p spanwire --features grpc -- -D warnings
+cargo clippy --locked -p spanwire --features tls -- -D warnings
 # Without its doors the exporter must compile too.
 cargo clippy --locked -p spanwire --no-default-features -- -D warnings
 export RUSTDOCFLAGS="-D warnings"

@@ -18,6 +18,8 @@ use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::support::{self, PATIENCE};
 
@@ -56,6 +58,8 @@ pub(crate) enum GrpcReply {
 /// How the server speaks HTTP/2.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GrpcOptions {
+    /// TLS, one handshake at a time.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) streams_max: Option<u32>,
     /// Of each stream and of the connection, in bytes.
     pub(crate) window: Option<u32>,
@@ -124,7 +128,8 @@ impl GrpcServer {
         listener.set_nonblocking(true).unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
         let listen = move || Listener::Tcp(TcpListener::from_std(listener).unwrap());
-        Self::listen(format!("http://{address}"), listen, options, Box::new(script))
+        let scheme = if options.tls.is_some() { "https" } else { "http" };
+        Self::listen(format!("{scheme}://{address}"), listen, options, Box::new(script))
     }
 
     /// Listens on a Unix socket at `path`.
@@ -245,15 +250,26 @@ impl Shared {
         loop {
             let accepting = async {
                 let socket: Box<dyn Socket> = match &listener {
-                    Listener::Tcp(listener) => Box::new(listener.accept().await.unwrap().0),
+                    Listener::Tcp(listener) => {
+                        let socket = listener.accept().await.unwrap().0;
+                        match &self.options.tls {
+                            None => Box::new(socket),
+                            Some(config) => {
+                                let acceptor = TlsAcceptor::from(Arc::clone(config));
+                                Box::new(acceptor.accept(socket).await.ok()?)
+                            }
+                        }
+                    }
                     Listener::Unix(listener) => Box::new(listener.accept().await.unwrap().0),
                 };
-                socket
+                Some(socket)
             };
             let socket = tokio::select! {
                 socket = accepting => socket,
                 _ = stopped.changed() => return,
             };
+            // Nobody to talk to, if TLS did not come about.
+            let Some(socket) = socket else { continue };
             let number = self.change(|state| {
                 state.connections += 1;
                 state.connections

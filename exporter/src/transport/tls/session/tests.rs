@@ -44,8 +44,8 @@ impl Pair {
     fn established(version: &'static SupportedProtocolVersion, piece: usize) -> Self {
         let mut pair = Self::new(version);
         while pair.client.shake_hands() != Ok(Shaking::Done) || pair.server.is_handshaking() {
-            pair.to_server();
-            let ciphertext = pair.from_server();
+            pair.uplink();
+            let ciphertext = pair.downlink();
             for part in ciphertext.chunks(piece) {
                 pair.client.shake_hands().unwrap();
                 pair.client.accept(part.to_vec());
@@ -55,7 +55,7 @@ impl Pair {
     }
 
     /// Everything that the client has to send; returns the plaintext that the server has got.
-    fn to_server(&mut self) -> Vec<u8> {
+    fn uplink(&mut self) -> Vec<u8> {
         let mut output = Vec::new();
         self.client.take_output(&mut output);
         self.deliver(&output)
@@ -74,7 +74,7 @@ impl Pair {
         plaintext
     }
 
-    fn from_server(&mut self) -> Vec<u8> {
+    fn downlink(&mut self) -> Vec<u8> {
         let mut ciphertext = Vec::new();
         while self.server.wants_write() {
             self.server.write_tls(&mut ciphertext).unwrap();
@@ -130,7 +130,7 @@ proptest! {
         }
         pair.server.writer().write_all(&whole).unwrap();
         pair.server.send_close_notify();
-        let mut ciphertext = &*pair.from_server();
+        let mut ciphertext = &*pair.downlink();
         let (mut arriving, mut rooms) = (arriving.iter().cycle(), rooms.iter().cycle());
         let mut received = Vec::new();
         let end = loop {
@@ -180,7 +180,7 @@ fn an_end_without_a_word_is_a_cut_and_what_came_before_it_is_read() {
     let mut pair = Pair::established(&rustls::version::TLS13, usize::MAX);
     assert!(!pair.client.has_news());
     pair.server.writer().write_all(b"answer").unwrap();
-    let ciphertext = pair.from_server();
+    let ciphertext = pair.downlink();
     pair.client.accept(ciphertext);
     assert!(pair.client.has_news());
     let mut buffer = Vec::with_capacity(16);
@@ -195,7 +195,7 @@ fn an_end_without_a_word_is_a_cut_and_what_came_before_it_is_read() {
 fn a_record_that_was_changed_on_its_way_ends_the_session_and_the_server_is_told() {
     let mut pair = Pair::established(&rustls::version::TLS13, usize::MAX);
     pair.server.writer().write_all(b"answer").unwrap();
-    let mut ciphertext = pair.from_server();
+    let mut ciphertext = pair.downlink();
     *ciphertext.last_mut().unwrap() ^= 1;
     pair.client.accept(ciphertext);
     let mut buffer = Vec::with_capacity(16);
