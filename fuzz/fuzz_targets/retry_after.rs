@@ -61,11 +61,12 @@ fn imf_fixdate(text: &str) -> Option<u64> {
     seconds(short(name)?, digits(year, 4)?, month, digits(day, 2)?, time)
 }
 
-/// `Sunday, 06-Nov-94 08:49:37 GMT`. Years from 70 on are those of the last century.
+/// `Sunday, 06-Nov-94 08:49:37 GMT`. Years from 70 on are those of the last century. httpdate does
+/// not look at what stands between the date and the time, which does no harm.
 fn rfc850(text: &str) -> Option<u64> {
-    let (name, rest) = text.split_once(", ")?;
-    let [date, time, "GMT"] = parts(rest, ' ')? else { return None };
-    let [day, month, year] = parts(date, '-')?;
+    let (name, rest) = text.split_once(", ").filter(|(_, rest)| rest.is_ascii())?;
+    let [day, month, year] = parts(rest.get(..9)?, '-')?;
+    let [time, "GMT"] = parts(rest.get(10..)?, ' ')? else { return None };
     let year = match digits(year, 2)? {
         year @ 70.. => 1900 + year,
         year => 2000 + year,
