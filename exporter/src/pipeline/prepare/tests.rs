@@ -158,7 +158,10 @@ fn what_was_sent_is_written_into_again() {
     let first = run(prepare(payload(4, 1000), &codec)).0.unwrap();
     let before = address(&first);
     codec.recycle(first);
+    // What was freed instead would be given to these.
+    let others: Vec<_> = (0..8).map(|_| Vec::<u8>::with_capacity(STEP_BYTES)).collect();
     assert_eq!(address(&run(prepare(payload(4, 1000), &codec)).0.unwrap()), before);
+    drop(others);
     // A body that was not compressed is not ours to write into.
     let plain = payload(1, STEP_BYTES);
     codec.recycle(plain.clone());
