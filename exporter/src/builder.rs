@@ -16,6 +16,7 @@ use crate::exporter::Exporter;
 use crate::model::{Compression, GivenMetricPreferences, Protocol, Signal, SignalExporter};
 use crate::pipeline::home::Home;
 use crate::retry;
+use crate::transport::balance::Balance;
 use crate::transport::endpoint::redacted;
 use crate::transport::header_source::ChangingHeaders;
 
@@ -24,6 +25,7 @@ mod checks;
 mod collector;
 mod compression;
 mod destination;
+mod endpoints;
 mod explain;
 #[cfg(feature = "grpc")]
 mod grpc;
@@ -69,6 +71,10 @@ use self::output::Output;
 #[must_use = "nothing runs before `build`"]
 pub struct Builder {
     endpoint: Option<String>,
+    /// In its place.
+    endpoints: Vec<String>,
+    balance: Balance,
+    resolve_every: Option<Duration>,
     /// In the order of [`Signal::ALL`].
     signal_endpoints: [Option<String>; Signal::ALL.len()],
     insecure: Option<bool>,
@@ -118,6 +124,9 @@ impl Builder {
     pub(crate) fn new() -> Self {
         Self {
             endpoint: None,
+            endpoints: Vec::new(),
+            balance: Balance::default(),
+            resolve_every: None,
             signal_endpoints: Default::default(),
             insecure: None,
             output: None,
@@ -354,9 +363,12 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let signal_endpoints =
             self.signal_endpoints.each_ref().map(|url| url.as_deref().map(redacted));
+        let endpoints: Vec<_> = self.endpoints.iter().map(|url| redacted(url)).collect();
         f.debug_struct("Builder")
             .field("endpoint", &self.endpoint.as_deref().map(redacted))
             .field("signal_endpoints", &signal_endpoints)
+            .field("endpoints", &endpoints)
+            .field("balance", &self.balance)
             .field("output", &self.output)
             .field("destinations", &self.destinations)
             .field("timeout", &self.timeout)

@@ -88,6 +88,7 @@ pub use self::stats::{
     ByCause, DestinationStats, Dropped, Durations, ExporterStats, ProcessorStats, Server,
     SignalStats, Stats,
 };
+pub use self::transport::balance::Balance;
 pub use self::transport::header_source::{HeaderSource, OutgoingRequest};
 
 // What programs store, share between threads and move into tasks.

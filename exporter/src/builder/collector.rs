@@ -1,6 +1,7 @@
 //! The collector of a signal, and how it is talked to.
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
@@ -8,6 +9,7 @@ use super::Builder;
 use crate::env::{self, Given, GivenEndpoint, GivenHeader, GivenTls, OfSignal, So, Warning};
 use crate::error::BuildError;
 use crate::model::{Compression, Protocol, Signal};
+use crate::pipeline::balanced::Balanced;
 use crate::pipeline::carrier::{Collector, Target};
 use crate::transport::endpoint::{Endpoint, Scheme, Scope};
 #[cfg(feature = "grpc")]
@@ -15,15 +17,40 @@ use crate::transport::grpc;
 use crate::transport::http1::RequestHead;
 
 impl Builder {
-    /// The collector of a signal.
+    /// The collector of a signal, or several.
     pub(super) fn collector(&self, signal: Signal, given: &OfSignal) -> Result<Target, BuildError> {
+        let is_own = self.signal_endpoints[signal.index()].is_some();
+        if is_own || (self.endpoints.is_empty() && self.resolve_every.is_none()) {
+            let endpoint = self.choose_endpoint(signal, given)?;
+            return Ok(Target::Collector(Box::new(self.collector_at(signal, endpoint, given)?)));
+        }
+        let endpoints = self.choose_endpoints(signal, given)?;
+        self.check_balance(endpoints.len())?;
+        let at = |endpoint| self.collector_at(signal, endpoint, given);
+        Ok(Target::Balanced(Arc::new(Balanced {
+            collectors: endpoints.into_iter().map(at).collect::<Result<_, _>>()?,
+            balance: self.balance.clone(),
+            resolve_every: self.resolve_every,
+        })))
+    }
+
+    fn collector_at(
+        &self,
+        #[cfg_attr(
+            not(feature = "tls"),
+            allow(unused_variables, reason = "TLS differs by signal")
+        )]
+        signal: Signal,
+        endpoint: Endpoint,
+        given: &OfSignal,
+    ) -> Result<Collector, BuildError> {
         let (protocol, compression) = self.choices(given)?;
-        let endpoint = self.choose_endpoint(signal, protocol, given)?;
-        Ok(Target::Collector(Box::new(Collector {
+        Ok(Collector {
             #[cfg(feature = "tls")]
             tls: self.tls_to(signal, &endpoint, &given.tls)?,
             proxy: self.proxy_of(&endpoint, &given.proxies)?,
             endpoint,
+            address: None,
             headers: self.merge_headers(&given.headers, protocol)?,
             header_source: self.header_source.clone(),
             protocol,
@@ -31,7 +58,7 @@ impl Builder {
             response_bytes_max: self.response_bytes_max,
             #[cfg(feature = "grpc")]
             keepalive: self.keepalive_config()?,
-        })))
+        })
     }
 
     /// What is chosen from whichever source wins. Refuses what OTLP knows and this build cannot do.
@@ -42,14 +69,28 @@ impl Builder {
         Ok((protocol, check_choice("compression", compression, Compression::is_supported)?))
     }
 
-    fn choose_endpoint(
+    /// Those of a balanced set; at least one.
+    fn choose_endpoints(
         &self,
         signal: Signal,
-        protocol: Protocol,
         given: &OfSignal,
-    ) -> Result<Endpoint, BuildError> {
+    ) -> Result<Vec<Endpoint>, BuildError> {
+        if self.endpoints.is_empty() {
+            return Ok(vec![self.choose_endpoint(signal, given)?]);
+        }
+        let (protocol, _) = self.choices(given)?;
+        let scope = Scope::new(protocol, signal, true, self.is_insecure(given));
+        let parse = |url: &String| Endpoint::parse(url, scope, "Builder::endpoints");
+        self.endpoints.iter().map(parse).collect()
+    }
+
+    fn is_insecure(&self, given: &OfSignal) -> bool {
         let insecure = winner(self.insecure, "Builder::insecure", given.insecure);
-        let insecure = insecure.is_some_and(|given| given.value);
+        insecure.is_some_and(|given| given.value)
+    }
+
+    fn choose_endpoint(&self, signal: Signal, given: &OfSignal) -> Result<Endpoint, BuildError> {
+        let ((protocol, _), insecure) = (self.choices(given)?, self.is_insecure(given));
         let scope = |is_base| Scope::new(protocol, signal, is_base, insecure);
         if let Some(url) = &self.signal_endpoints[signal.index()] {
             return Endpoint::parse(url, scope(false), ENDPOINT_METHODS[signal.index()]);
@@ -88,7 +129,7 @@ impl Builder {
 
 /// Files for TLS, where there is none to be done, are no error: another signal may need them.
 pub(super) fn unused_files(target: &Target, given: &GivenTls) -> Vec<Warning> {
-    let Target::Collector(collector) = target else { return Vec::new() };
+    let Some(collector) = target.collector() else { return Vec::new() };
     let is_used = collector.endpoint.scheme == Scheme::Https;
     let files = given.files().filter(|_| !is_used);
     let warning = |file: &Given<_>| {

@@ -11,6 +11,7 @@ use crate::model::{Compression, DestinationName, NAME_BYTES, Protocol, Signal};
 use crate::pipeline::assemble::{BesideSettings, LineSettings, Route};
 use crate::pipeline::flush::BESIDE_MAX;
 use crate::pipeline::outlet::{Over, Share};
+use crate::transport::balance::Balance;
 
 /// A destination beside the main one: another collector, or a file, that gets all that the main
 /// one gets. See [`Builder::destination`].
@@ -106,6 +107,21 @@ impl Destination {
     /// As [`Builder::metrics_endpoint`].
     pub fn metrics_endpoint(self, url: impl Into<String>) -> Self {
         self.map(|inner| inner.metrics_endpoint(url))
+    }
+
+    /// As [`Builder::endpoints`].
+    pub fn endpoints<U: Into<String>>(self, urls: impl IntoIterator<Item = U>) -> Self {
+        self.map(|inner| inner.endpoints(urls))
+    }
+
+    /// As [`Builder::balance`].
+    pub fn balance(self, balance: Balance) -> Self {
+        self.map(|inner| inner.balance(balance))
+    }
+
+    /// As [`Builder::resolve_all`].
+    pub fn resolve_all(self, every: Duration) -> Self {
+        self.map(|inner| inner.resolve_all(every))
     }
 
     /// As [`Builder::file`].
@@ -220,7 +236,8 @@ impl Destination {
         let builder = &self.inner;
         let has_own = |signal: &Signal| builder.signal_endpoints[signal.index()].is_some();
         let mut wanted = Signal::ALL.into_iter().filter(|signal| self.signals[signal.index()]);
-        if builder.output.is_some() || builder.endpoint.is_some() || wanted.all(|it| has_own(&it)) {
+        let has_some = builder.endpoint.is_some() || !builder.endpoints.is_empty();
+        if builder.output.is_some() || has_some || wanted.all(|it| has_own(&it)) {
             return Ok(());
         }
         Err(BuildError::InvalidEndpoint {

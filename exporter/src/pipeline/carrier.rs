@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io;
-#[cfg(feature = "grpc")]
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,8 +12,10 @@ use spanwire_runtime::blocking::spawn_blocking;
 
 use crate::encode::json;
 use crate::model::{Failure, Outcome, Payload, Phase, Protocol, Signal};
+use crate::pipeline::balanced::{Balanced, BalancedCarrier, Endpoints};
 use crate::pipeline::prepare::Coding;
 use crate::stats::Server;
+use crate::transport::balance::MemberId;
 use crate::transport::client::Client;
 use crate::transport::connect::Connector;
 use crate::transport::endpoint::Endpoint;
@@ -34,6 +36,8 @@ use crate::transport::tls::Tls;
 pub(crate) enum Target {
     /// To a collector.
     Collector(Box<Collector>),
+    /// To one of several.
+    Balanced(Arc<Balanced>),
     /// Each as a line of OTLP/JSON.
     Lines(Arc<Lines>),
 }
@@ -42,6 +46,8 @@ pub(crate) enum Target {
 #[derive(Clone, Debug)]
 pub(crate) struct Collector {
     pub(crate) endpoint: Endpoint,
+    /// Of several that its name has; none is any of them.
+    pub(crate) address: Option<IpAddr>,
     /// Who is asked for a tunnel to it; none if it is reached directly.
     pub(crate) proxy: Option<Proxy>,
     /// Sent with each request; values are marked as sensitive.
@@ -67,19 +73,27 @@ impl Target {
     pub(crate) fn in_child(&self) -> Result<Self, Box<dyn Error>> {
         Ok(match self {
             Self::Collector(collector) => Self::Collector(Box::new(collector.in_child()?)),
+            Self::Balanced(balanced) => Self::Balanced(Arc::new(balanced.in_child()?)),
             Self::Lines(lines) => Self::Lines(Arc::new(lines.again()?)),
         })
     }
 
-    /// How requests are framed; none of a file.
-    pub(crate) fn protocol(&self) -> Option<Protocol> {
+    /// A collector that tells how all of them are talked to; none of a file.
+    pub(crate) fn collector(&self) -> Option<&Collector> {
         match self {
-            Self::Collector(collector) => Some(collector.protocol),
+            Self::Collector(collector) => Some(collector),
+            Self::Balanced(balanced) => balanced.collectors.first(),
             Self::Lines(_) => None,
         }
     }
 
-    /// Whom requests go to, in the terms of the semantic conventions; none of a file.
+    /// How requests are framed; none of a file.
+    pub(crate) fn protocol(&self) -> Option<Protocol> {
+        self.collector().map(|collector| collector.protocol)
+    }
+
+    /// Whom requests go to, in the terms of the semantic conventions; none of a file, or if it is
+    /// not always the same.
     pub(crate) fn server(&self) -> Option<Server> {
         let Self::Collector(collector) = self else { return None };
         let Endpoint { host, port, unix_path, .. } = &collector.endpoint;
@@ -91,7 +105,7 @@ impl Target {
 }
 
 impl Collector {
-    fn in_child(&self) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn in_child(&self) -> Result<Self, Box<dyn Error>> {
         let mut collector = self.clone();
         collector.header_source = self.header_source.as_ref().map(ChangingHeaders::again);
         #[cfg(feature = "tls")]
@@ -101,10 +115,21 @@ impl Collector {
         Ok(collector)
     }
 
+    /// What tells it from others, the same in every process.
+    pub(crate) fn label(&self) -> String {
+        let Endpoint { host, port, unix_path, .. } = &self.endpoint;
+        match (unix_path, self.address) {
+            (Some(path), _) => path.display().to_string(),
+            (None, Some(address)) => SocketAddr::new(address, *port).to_string(),
+            (None, None) => format!("{host}:{port}"),
+        }
+    }
+
     /// What opens connections to it.
     pub(crate) fn connector(&self) -> Connector {
         Connector {
             endpoint: self.endpoint.clone(),
+            address: self.address,
             proxy: self.proxy.clone(),
             #[cfg(feature = "tls")]
             tls: self.tls.clone(),
@@ -129,23 +154,38 @@ pub(crate) enum Carrier {
     #[cfg(feature = "grpc")]
     Grpc(Box<GrpcClient>),
     Lines(Arc<Lines>),
+    Balanced(BalancedCarrier),
 }
 
 impl Carrier {
     /// One for each of the `lanes` of a destination of `signal`. Lanes of gRPC share a connection.
     pub(crate) fn for_lanes(target: &Target, signal: Signal, lanes: usize) -> Vec<Self> {
-        let one = || match target {
-            Target::Collector(collector) => Self::Client(Box::new(collector.client())),
-            Target::Lines(lines) => Self::Lines(Arc::clone(lines)),
-        };
+        let each = |one: &dyn Fn() -> Self| (0..lanes).map(|_| one()).collect();
         match target {
             #[cfg(feature = "grpc")]
             Target::Collector(collector) if collector.protocol == Protocol::Grpc => {
                 let channel = Rc::new(Channel::new(collector.connector(), collector.keepalive));
-                let client = |_| Self::Grpc(Box::new(collector.grpc_client(&channel, signal)));
-                (0..lanes).map(client).collect()
+                each(&|| Self::Grpc(Box::new(collector.grpc_client(&channel, signal))))
             }
-            _ => (0..lanes).map(|_| one()).collect(),
+            Target::Collector(collector) => each(&|| Self::Client(Box::new(collector.client()))),
+            Target::Balanced(balanced) => {
+                let endpoints = Endpoints::new(Arc::clone(balanced), signal, lanes);
+                each(&|| Self::Balanced(endpoints.carrier()))
+            }
+            Target::Lines(lines) => each(&|| Self::Lines(Arc::clone(lines))),
+        }
+    }
+
+    /// The endpoints to sort records for by whose trace they belong to, if that is to be done.
+    pub(crate) fn sorts_for(&self) -> Option<Rc<Endpoints>> {
+        let Self::Balanced(balanced) = self else { return None };
+        Some(balanced.endpoints()).filter(|endpoints| endpoints.is_by_trace_id())
+    }
+
+    /// A new request begins. Of several endpoints, it belongs to `preferred`, if to any.
+    pub(crate) fn begin(&mut self, preferred: Option<MemberId>) {
+        if let Self::Balanced(balanced) = self {
+            balanced.begin(preferred);
         }
     }
 
@@ -162,6 +202,7 @@ impl Carrier {
             #[cfg(feature = "grpc")]
             Self::Grpc(client) => client.attempt(signal, payload, deadline).await,
             Self::Lines(lines) => write(Arc::clone(lines), signal, payload.clone()).await,
+            Self::Balanced(balanced) => balanced.attempt(signal, payload, deadline).await,
         }
     }
 }

@@ -313,7 +313,7 @@ impl Delivery {
         loop {
             let shared = &self.alive.shared;
             for outlet in iter::once(&mut self.main).chain(&mut self.beside) {
-                outlet.start(|batch| payload(shared, batch));
+                outlet.start(&mut self.tickets, |batch| payload(shared, batch));
             }
             // What should have been cut before and found all lanes busy.
             match self.phase {

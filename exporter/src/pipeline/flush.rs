@@ -26,7 +26,6 @@ impl Tickets {
     }
 
     /// The batch with this number is now in `parts` parts more.
-    #[expect(dead_code, reason = "for what is sent to several endpoints")]
     pub(crate) fn split(&mut self, ticket: u64, parts: usize) {
         if let Some(open) = self.open.get_mut(&ticket) {
             *open += parts;

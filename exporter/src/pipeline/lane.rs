@@ -19,12 +19,15 @@ use crate::pipeline::prepare::{Codec, prepare};
 use crate::pipeline::shared::Shared;
 use crate::pipeline::submission::Owner;
 use crate::retry::{Backoff, Decision, Policy};
+use crate::transport::balance::MemberId;
 
 /// A request and whose flush it belongs to.
 #[derive(Debug)]
 pub(crate) struct Parcel {
     pub(crate) ticket: u64,
     pub(crate) payload: Payload,
+    /// Of several endpoints, whom it belongs to, if to anybody.
+    pub(crate) preferred: Option<MemberId>,
     /// Whose submission it is; none if it came out of the pipe.
     pub(crate) owner: Option<Owner>,
 }
@@ -268,7 +271,8 @@ async fn deliver(
     parcel: Parcel,
     destination: Rc<Destination>,
 ) -> (Carrier, Settled) {
-    let Parcel { ticket, payload, owner } = parcel;
+    let Parcel { ticket, payload, preferred, owner } = parcel;
+    carrier.begin(preferred);
     let records = payload.records;
     let ended = match prepare(payload, &destination.codec).await {
         Ok(payload) => {

@@ -1,6 +1,7 @@
 //! From the pipe to the peer: the one place that joins the stages.
 
 pub(crate) mod assemble;
+pub(crate) mod balanced;
 pub(crate) mod carrier;
 pub(crate) mod command;
 pub(crate) mod deliver;
@@ -13,6 +14,7 @@ pub(crate) mod ledger;
 pub(crate) mod line;
 pub(crate) mod observe;
 pub(crate) mod outlet;
+pub(crate) mod partition;
 pub(crate) mod prepare;
 pub(crate) mod registry;
 pub(crate) mod reply;

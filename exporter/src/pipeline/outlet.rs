@@ -6,14 +6,19 @@
 //! its own copies and takes nothing from the others.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use crate::batch::{Batch, Batcher};
 use crate::model::Payload;
+use crate::pipeline::balanced::Endpoints;
 use crate::pipeline::flush::Tickets;
 use crate::pipeline::lane::{Lanes, Parcel, Settled};
 use crate::pipeline::ledger::{Fate, Place};
+use crate::pipeline::partition::by_owner;
 use crate::pipeline::submission::Owner;
+use crate::transport::balance::MemberId;
 
 /// What waits for one destination, and its lanes.
 pub(crate) struct Outlet {
@@ -25,6 +30,8 @@ pub(crate) struct Outlet {
     /// What counts against the share, of the batches in `ready`.
     waiting_bytes: usize,
     share: Option<Share>,
+    /// For whom records are sorted by their trace before they are sent.
+    sorted_for: Option<Rc<Endpoints>>,
 }
 
 /// A batch that waits for a lane.
@@ -36,6 +43,17 @@ pub(crate) struct Ready {
     pub(crate) owner: Option<Owner>,
     /// It stays as it is; others may take in what comes next.
     pub(crate) is_whole: bool,
+    /// Whom it is for.
+    addressee: Addressee,
+}
+
+/// Whom of several endpoints a batch is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Addressee {
+    /// Its records are still to be sorted, if they are to be.
+    Unknown,
+    /// This one, or any if it is nobody's.
+    Known(Option<MemberId>),
 }
 
 /// How much of the buffer an outlet may hold.
@@ -57,8 +75,13 @@ pub(crate) enum Over {
 }
 
 impl Outlet {
-    pub(crate) fn new(place: Place, lanes: Lanes, share: Option<Share>) -> Self {
-        Self { place, ready: VecDeque::new(), lanes, waiting_bytes: 0, share }
+    pub(crate) fn new(
+        place: Place,
+        lanes: Lanes,
+        share: Option<Share>,
+        sorted_for: Option<Rc<Endpoints>>,
+    ) -> Self {
+        Self { place, ready: VecDeque::new(), lanes, waiting_bytes: 0, share, sorted_for }
     }
 
     pub(crate) fn place(&self) -> Place {
@@ -101,7 +124,13 @@ impl Outlet {
         };
         if let Err(batch) = merged {
             let ticket = tickets.issue();
-            self.ready.push_back(Ready { ticket, batch, owner: None, is_whole: false });
+            self.ready.push_back(Ready {
+                ticket,
+                batch,
+                owner: None,
+                is_whole: false,
+                addressee: Addressee::Unknown,
+            });
         }
     }
 
@@ -111,17 +140,45 @@ impl Outlet {
             self.waiting_bytes += weight(&batch);
         }
         let ticket = tickets.issue();
-        self.ready.push_back(Ready { ticket, batch, owner, is_whole: true });
+        let addressee = Addressee::Unknown;
+        self.ready.push_back(Ready { ticket, batch, owner, is_whole: true, addressee });
     }
 
     /// Starts what waits as long as there are lanes for it.
-    pub(crate) fn start(&mut self, payload: impl Fn(Batch) -> Payload) {
+    pub(crate) fn start(&mut self, tickets: &mut Tickets, payload: impl Fn(Batch) -> Payload) {
         while self.has_idle()
-            && let Some(Ready { ticket, batch, owner, .. }) = self.take(0)
+            && let Some(ready) = self.take(0)
         {
-            let started = self.lanes.start(Parcel { ticket, payload: payload(batch), owner });
+            let ready = self.sort(ready, tickets);
+            let Ready { ticket, batch, owner, addressee, .. } = ready;
+            let preferred = match addressee {
+                Addressee::Known(preferred) => preferred,
+                Addressee::Unknown => None,
+            };
+            let parcel = Parcel { ticket, payload: payload(batch), preferred, owner };
+            let started = self.lanes.start(parcel);
             debug_assert!(started.is_ok(), "a lane was idle");
         }
+    }
+
+    /// Cuts a batch into one for each endpoint that some of its records belong to, if they belong
+    /// to any: now, because whom that is may have changed while it waited. Gives back the first;
+    /// the others are next.
+    fn sort(&mut self, ready: Ready, tickets: &mut Tickets) -> Ready {
+        let Ready { ticket, batch, owner, addressee, .. } = ready;
+        let (Some(endpoints), Addressee::Unknown) = (&self.sorted_for, addressee) else {
+            return ready_for(addressee, ticket, batch, owner);
+        };
+        let now = Instant::now();
+        let parts =
+            by_owner(batch, endpoints.signal(), |trace_id| endpoints.owner_of(trace_id, now));
+        tickets.split(ticket, parts.1.len());
+        let ((preferred, first), others) = parts;
+        for (preferred, batch) in others.into_iter().rev() {
+            self.waiting_bytes += if owner.is_none() { weight(&batch) } else { 0 };
+            self.ready.push_front(ready_for(Addressee::Known(preferred), ticket, batch, owner));
+        }
+        ready_for(Addressee::Known(preferred), ticket, first, owner)
     }
 
     /// Takes out a batch that is to be dropped because more is held than the share; call until
@@ -173,6 +230,11 @@ impl Outlet {
         let waiting = self.ready.drain(..).map(|ready| ready.batch.records).sum::<u64>();
         waiting + self.lanes.abandon()
     }
+}
+
+/// What stays as it is.
+fn ready_for(addressee: Addressee, ticket: u64, batch: Batch, owner: Option<Owner>) -> Ready {
+    Ready { ticket, batch, owner, is_whole: true, addressee }
 }
 
 /// What a batch counts for: its records, and about what keeping it takes, so that very small ones

@@ -66,13 +66,12 @@ struct Pool {
 impl Codec {
     /// The codec of requests of `signal` to `target`, on a runtime with `workers`.
     pub(crate) fn new(target: &Target, signal: Signal, workers: usize) -> Self {
-        let (coding, json) = match target {
-            Target::Collector(collector) => {
-                let Collector { coding, protocol, .. } = **collector;
+        let (coding, json) = match target.collector() {
+            Some(&Collector { coding, protocol, .. }) => {
                 (coding, (protocol == Protocol::HttpJson).then_some(signal))
             }
             // A line is made where it is written.
-            Target::Lines(_) => (Coding::default(), None),
+            None => (Coding::default(), None),
         };
         Self::of(coding, json, workers)
     }

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 #[cfg(feature = "tls")]
@@ -28,6 +28,8 @@ use crate::model::{Failure, Phase};
 pub(crate) struct Connector {
     /// Where to.
     pub(crate) endpoint: Endpoint,
+    /// In place of those that the name has now.
+    pub(crate) address: Option<IpAddr>,
     /// For an https endpoint.
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<Tls>>,
@@ -51,6 +53,7 @@ impl Connector {
     pub(crate) fn plain(endpoint: Endpoint) -> Self {
         Self {
             endpoint,
+            address: None,
             proxy: None,
             #[cfg(feature = "tls")]
             tls: None,
@@ -84,7 +87,10 @@ impl Connector {
             return tunnel(proxy, &self.endpoint, busy_with).await;
         }
         busy_with.set("resolving the collector's host name");
-        let addresses = addresses_of(host, *port).await?;
+        let addresses = match self.address {
+            Some(address) => vec![SocketAddr::new(address, *port)],
+            None => addresses_of(host, *port).await?,
+        };
         busy_with.set("connecting to the collector");
         connect_any(addresses).await.map(Socket::Tcp)
     }

@@ -5,6 +5,7 @@
 //! those: `connect`, over which kind of socket `connection` hides, and `client`. `lines` is what stands in for a collector: a file. There is no pool: each of the exporter's lanes owns a client,
 //! and a client keeps one connection.
 
+pub(crate) mod balance;
 pub(crate) mod client;
 pub(crate) mod connect;
 pub(crate) mod connection;

@@ -9,7 +9,7 @@ use crate::transport::endpoint::{Endpoint, Scope};
 fn collector(line: &LineSettings) -> (&Endpoint, &[(HeaderName, HeaderValue)]) {
     match &line.target {
         Target::Collector(collector) => (&collector.endpoint, &collector.headers),
-        Target::Lines(_) => panic!("no output was chosen"),
+        other => panic!("no output and no set was chosen: {other:?}"),
     }
 }
 
