@@ -167,6 +167,12 @@ impl Exporter {
         self.inner.home.stats()
     }
 
+    /// Whether somebody is to get the records of `signal`.
+    #[cfg(feature = "otel_0_33")]
+    pub(crate) fn wants(&self, signal: crate::Signal) -> bool {
+        !self.inner.home.settings().lines[signal.index()].is_off
+    }
+
     pub(crate) fn home(&self) -> Arc<Home> {
         Arc::clone(&self.inner.home)
     }

@@ -57,6 +57,8 @@ mod env;
 mod error;
 mod exporter;
 mod ingest;
+#[cfg(feature = "otel_0_33")]
+mod init;
 mod model;
 #[cfg_attr(
     not(feature = "otel_0_33"),
@@ -80,6 +82,8 @@ pub use self::diagnostics::{Diagnostic, Kind as DiagnosticKind, Level as Diagnos
 pub use self::encode::limits::Duplicates;
 pub use self::error::{BuildError, FlushError, ShutdownError};
 pub use self::exporter::{DROP_LIMIT, Exporter};
+#[cfg(feature = "otel_0_33")]
+pub use self::init::{Guard, GuardError, Init, InitError, init, init_with};
 pub use self::model::{
     Compression, DestinationName, HistogramAggregation, Protocol, Signal, SignalExporter,
     TemporalityPreference,
@@ -105,6 +109,10 @@ const _: () = {
     is_shared::<FlushError>();
     is_shared::<ShutdownError>();
     is_moved::<Builder>();
+    #[cfg(feature = "otel_0_33")]
+    is_shared::<Guard>();
+    #[cfg(feature = "otel_0_33")]
+    is_moved::<Init>();
     #[cfg(feature = "otel_0_33")]
     is_shared::<otel_0_33::SpanProcessor>();
     #[cfg(feature = "otel_0_33")]

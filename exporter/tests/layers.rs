@@ -27,7 +27,7 @@ fn law() -> Law {
         .may(&DOORS, &["encode", "pipeline"])
         // A door is opened on the handle that users hold.
         .may(&["ingest"], &["exporter"])
-        .joins(&[scan::ROOT, "exporter", "builder"])
+        .joins(&[scan::ROOT, "exporter", "builder", "init"])
 }
 
 #[test]

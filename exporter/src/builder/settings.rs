@@ -34,6 +34,13 @@ impl Builder {
         Ok(settings)
     }
 
+    /// Whether nothing is to be exported, and what else there is for who sets up providers.
+    #[cfg(feature = "otel_0_33")]
+    pub(crate) fn sdk(&self) -> (bool, env::OfSdk) {
+        let given = self.read_env().settings;
+        (self.is_disabled.or(given.is_disabled).unwrap_or(false), given.sdk)
+    }
+
     /// What the environment says, but for collectors if there is a file in their place.
     pub(super) fn read_env(&self) -> Reading {
         match self.output {
