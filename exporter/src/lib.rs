@@ -18,8 +18,8 @@
 //! compressed if asked for, or as lines of OTLP/JSON to a file ([`Builder::file`]); and reading
 //! encoded OTLP without decoding it ([`wire`]).
 //! Each [`Signal`] has a buffer, connections and counters of its own, so a collector that is slow
-//! with one does not hold up the others. Not there yet, and an error of [`Builder::build`] if asked
-//! for: gRPC; and https without the feature `tls`.
+//! with one does not hold up the others. What belongs to a feature that a build has not (gRPC, https,
+//! zstd) is an error of [`Builder::build`] if asked for.
 //!
 //! # Examples
 //!
@@ -44,8 +44,9 @@
 //! - `otel_0_33` (default): the doors for `opentelemetry_sdk` 0.33, [`otel_0_33`].
 //! - `zstd`: [`Compression::Zstd`]. It is C, so a build with it needs a C compiler; gzip is always
 //!   there and needs none.
-//! - `tls`: https endpoints, by [rustls](https://docs.rs/rustls). Its cryptography is that of the process's default
-//!   provider, if one is installed before [`Builder::build`], else `ring`, which needs a C compiler.
+//! - `tls`: https endpoints, by [rustls](https://docs.rs/rustls); `TlsConfig` says whom to trust and
+//!   who we are. Its cryptography is that of the process's default provider, if one is installed
+//!   before [`Builder::build`], else `ring`, which needs a C compiler.
 #![forbid(unsafe_code)]
 
 mod batch;

@@ -44,7 +44,7 @@ impl TlsStream {
             let shaking = self.session.borrow_mut().shake_hands();
             let flushed = self.flush().await;
             match shaking {
-                Ok(_) if flushed.is_err() => return flushed.map_err(Fault::Lost),
+                Ok(_) if flushed.is_err() => return self.last_words(flushed).await,
                 Ok(Shaking::Done) => return Ok(()),
                 Ok(Shaking::NotYet) => self.receive().await.map_err(Fault::Lost)?,
                 Ok(Shaking::Cut) => return Err(Fault::Closed),
@@ -53,6 +53,16 @@ impl TlsStream {
                 Err(error) => return Err(Fault::Tls(error)),
             }
         }
+    }
+
+    /// What a peer has said before it closed the connection that could not be sent to.
+    async fn last_words(&self, sent: io::Result<()>) -> Result<(), Fault> {
+        if self.receive().await.is_ok()
+            && let Err(error) = self.session.borrow_mut().shake_hands()
+        {
+            return Err(Fault::Tls(error));
+        }
+        sent.map_err(Fault::Lost)
     }
 
     /// The protocol that the handshake has agreed on, if the peer takes part in that.
