@@ -3,9 +3,10 @@
 //! An exporter must not flood the log that it may itself be exporting: at most one diagnostic of
 //! a kind is delivered in [`INTERVAL`], and the next one says how many were left out.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use spanwire_runtime::fs::unbuffered;
@@ -34,6 +35,11 @@ pub struct Diagnostic {
     pub destination: Option<DestinationName>,
     /// What happened, whose fault it is and what to do; one line, without header values.
     pub message: String,
+    /// The cause, if it is about a failed attempt: the status that the collector answered with, or
+    /// how far the attempt came, as `error.type` of the semantic conventions has it.
+    pub error_type: Option<Cow<'static, str>>,
+    /// How many of this kind there were so far, those left out and this one included.
+    pub count: u64,
     /// Diagnostics of this kind left out since the last one delivered.
     pub suppressed: u64,
 }
@@ -209,28 +215,50 @@ impl Diagnostics {
     ///
     /// A handler that panics loses this diagnostic, no more.
     pub(crate) fn report(&self, about: impl Into<About>, message: &str, now: Instant) -> bool {
+        self.report_cause(about, message, None, now)
+    }
+
+    /// The same of a failed attempt, with its cause.
+    pub(crate) fn report_cause(
+        &self,
+        about: impl Into<About>,
+        message: &str,
+        error_type: Option<Cow<'static, str>>,
+        now: Instant,
+    ) -> bool {
         let about = about.into();
         if about.kind.level() > self.level {
             return false;
         }
-        let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
-        let admitted = limiter.admit(about, now);
-        drop(limiter);
-        if let Some(suppressed) = admitted {
-            self.deliver(about, message, suppressed);
+        let admitted = self.limiter().admit(about, now);
+        if let Some(admitted) = admitted {
+            self.deliver(about, message, error_type, admitted);
         }
         admitted.is_some()
     }
 
     /// Delivers `message` in any case: it is the end of something that was delivered.
     pub(crate) fn tell(&self, about: impl Into<About>, message: &str) {
-        self.deliver(about.into(), message, 0);
+        let about = about.into();
+        let told = self.limiter().count(about);
+        self.deliver(about, message, None, told);
     }
 
-    fn deliver(&self, about: About, message: &str, suppressed: u64) {
+    fn limiter(&self) -> MutexGuard<'_, Limiter> {
+        self.limiter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn deliver(
+        &self,
+        about: About,
+        message: &str,
+        error_type: Option<Cow<'static, str>>,
+        admitted: Admitted,
+    ) {
         let About { kind, signal, destination } = about;
-        let message = message.to_owned();
-        let diagnostic = Diagnostic { kind, signal, destination, message, suppressed };
+        let (message, Admitted { count, suppressed }) = (message.to_owned(), admitted);
+        let diagnostic =
+            Diagnostic { kind, signal, destination, message, error_type, count, suppressed };
         // The lock is released: a handler may end a span, which may report in turn.
         let _ = catch_unwind(AssertUnwindSafe(|| (self.handler)(&diagnostic)));
     }
@@ -259,25 +287,49 @@ struct Limiter {
 #[derive(Debug)]
 struct Seen {
     about: About,
-    delivered: Instant,
+    /// None if none was, or if what was told came in any case.
+    delivered: Option<Instant>,
+    count: u64,
+    suppressed: u64,
+}
+
+/// A diagnostic that is to be delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Admitted {
+    /// How many of its kind there were, it included.
+    count: u64,
+    /// How many of them were left out since the last one.
     suppressed: u64,
 }
 
 impl Limiter {
-    /// `Some` if a diagnostic about this is to be delivered at `now`, with the number of those
-    /// left out before it.
-    fn admit(&mut self, about: impl Into<About>, now: Instant) -> Option<u64> {
-        let about = about.into();
-        let Some(seen) = self.seen.iter_mut().find(|seen| seen.about == about) else {
-            self.seen.push(Seen { about, delivered: now, suppressed: 0 });
-            return Some(0);
-        };
-        if now.saturating_duration_since(seen.delivered) < INTERVAL {
+    /// `Some` if a diagnostic about this is to be delivered at `now`.
+    fn admit(&mut self, about: impl Into<About>, now: Instant) -> Option<Admitted> {
+        let seen = self.seen(about.into());
+        seen.count = seen.count.saturating_add(1);
+        let is_recent = |delivered: Instant| now.saturating_duration_since(delivered) < INTERVAL;
+        if seen.delivered.is_some_and(is_recent) {
             seen.suppressed = seen.suppressed.saturating_add(1);
             return None;
         }
-        seen.delivered = now;
-        Some(std::mem::take(&mut seen.suppressed))
+        seen.delivered = Some(now);
+        Some(Admitted { count: seen.count, suppressed: std::mem::take(&mut seen.suppressed) })
+    }
+
+    /// Counts one that is delivered in any case.
+    fn count(&mut self, about: About) -> Admitted {
+        let seen = self.seen(about);
+        seen.count = seen.count.saturating_add(1);
+        Admitted { count: seen.count, suppressed: std::mem::take(&mut seen.suppressed) }
+    }
+
+    fn seen(&mut self, about: About) -> &mut Seen {
+        let known = self.seen.iter().position(|seen| seen.about == about);
+        let at = known.unwrap_or_else(|| {
+            self.seen.push(Seen { about, delivered: None, count: 0, suppressed: 0 });
+            self.seen.len() - 1
+        });
+        &mut self.seen[at]
     }
 }
 
@@ -296,25 +348,30 @@ const INTERVAL: Duration = Duration::from_secs(60);
 mod tests {
     use super::*;
 
+    /// How many were left out before one that is delivered.
+    fn admit(limiter: &mut Limiter, about: impl Into<About>, now: Instant) -> Option<u64> {
+        limiter.admit(about, now).map(|admitted| admitted.suppressed)
+    }
+
     #[test]
     fn one_of_a_kind_is_delivered_in_an_interval_and_the_next_counts_the_rest() {
         let mut limiter = Limiter::default();
         let start = Instant::now();
-        assert_eq!(limiter.admit(Kind::Refused, start), Some(0));
-        assert_eq!(limiter.admit(Kind::Refused, start), None);
-        assert_eq!(limiter.admit(Kind::Oversize, start), Some(0));
+        assert_eq!(admit(&mut limiter, Kind::Refused, start), Some(0));
+        assert_eq!(admit(&mut limiter, Kind::Refused, start), None);
+        assert_eq!(admit(&mut limiter, Kind::Oversize, start), Some(0));
         let almost = start + INTERVAL - Duration::from_nanos(1);
-        assert_eq!(limiter.admit(Kind::Refused, almost), None);
-        assert_eq!(limiter.admit(Kind::Refused, start + INTERVAL), Some(2));
-        assert_eq!(limiter.admit(Kind::Refused, start + INTERVAL * 2), Some(0));
+        assert_eq!(admit(&mut limiter, Kind::Refused, almost), None);
+        assert_eq!(admit(&mut limiter, Kind::Refused, start + INTERVAL), Some(2));
+        assert_eq!(admit(&mut limiter, Kind::Refused, start + INTERVAL * 2), Some(0));
     }
 
     #[test]
     fn a_clock_that_goes_back_suppresses_and_does_not_panic() {
         let mut limiter = Limiter::default();
         let later = Instant::now() + INTERVAL * 2;
-        assert_eq!(limiter.admit(Kind::Died, later), Some(0));
-        assert_eq!(limiter.admit(Kind::Died, later - INTERVAL), None);
+        assert_eq!(admit(&mut limiter, Kind::Died, later), Some(0));
+        assert_eq!(admit(&mut limiter, Kind::Died, later - INTERVAL), None);
     }
 
     #[test]
@@ -345,6 +402,8 @@ mod tests {
             signal: Some(Signal::Logs),
             destination: None,
             message: "refused".into(),
+            error_type: None,
+            count: 4,
             suppressed: 3,
         };
         assert_eq!(diagnostic.to_string(), "logs: refused (3 like it were not shown)");
@@ -357,16 +416,16 @@ mod tests {
     fn the_rate_of_one_destination_is_not_the_rate_of_another() {
         let (mut limiter, now) = (Limiter::default(), Instant::now());
         let main = About::from((Kind::Refused, Signal::Logs));
-        assert_eq!(limiter.admit(main, now), Some(0));
-        assert_eq!(limiter.admit(main.to(DestinationName::new("backup")), now), Some(0));
-        assert_eq!(limiter.admit(main, now), None);
+        assert_eq!(admit(&mut limiter, main, now), Some(0));
+        assert_eq!(admit(&mut limiter, main.to(DestinationName::new("backup")), now), Some(0));
+        assert_eq!(admit(&mut limiter, main, now), None);
     }
 
     #[test]
     fn the_rate_of_one_signal_is_not_the_rate_of_another() {
         let (mut limiter, now) = (Limiter::default(), Instant::now());
-        assert_eq!(limiter.admit((Kind::Refused, Signal::Logs), now), Some(0));
-        assert_eq!(limiter.admit((Kind::Refused, Signal::Traces), now), Some(0));
-        assert_eq!(limiter.admit((Kind::Refused, Signal::Logs), now), None);
+        assert_eq!(admit(&mut limiter, (Kind::Refused, Signal::Logs), now), Some(0));
+        assert_eq!(admit(&mut limiter, (Kind::Refused, Signal::Traces), now), Some(0));
+        assert_eq!(admit(&mut limiter, (Kind::Refused, Signal::Logs), now), None);
     }
 }

@@ -4,7 +4,9 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use spanwire::direct::{Resource, Scope, Span, Spans};
 use spanwire::otel_0_33::{MetricExporter, SpanExporter};
-use spanwire::{Exporter, FlushError, ShutdownError, Stats};
+use spanwire::{DiagnosticKind, Exporter, FlushError, ShutdownError, Stats};
 use spanwire_runtime::sys::child::{ensure, in_child};
 
 use support::otel::{
@@ -299,6 +301,31 @@ fn a_child_appends_to_the_same_file() {
         .map(|line| if line.contains("\"child\"") { "child" } else { "parent" })
         .collect();
     assert_eq!(names, ["parent", "child", "parent"]);
+}
+
+#[test]
+fn a_child_that_can_start_no_exporter_counts_its_records_and_says_so() {
+    let collector = Collector::start();
+    let told = Arc::new(AtomicUsize::new(0));
+    let in_handler = Arc::clone(&told);
+    let exporter = builder(&collector.endpoint()).0.on_diagnostic(move |diagnostic| {
+        in_handler.fetch_add((diagnostic.kind == DiagnosticKind::Forked).into(), Ordering::Relaxed);
+    });
+    let exporter = exporter.build().unwrap();
+    let spans = provider(&exporter, "service");
+    in_child(|| {
+        // Without descriptors there is no driver.
+        let id = std::process::id().to_string();
+        let limited = Command::new("prlimit").args(["--pid", &id, "--nofile=3:3"]).status();
+        ensure(limited.is_ok_and(|status| status.success()), "the child could not be limited")?;
+        end_named(&spans, "child", 2);
+        let stats = exporter.stats();
+        ensure((stats.emitted, stats.dropped.forked) == (2, 2), "the records are not counted")?;
+        ensure(told.load(Ordering::Relaxed) == 1, "it was not told once")?;
+        ensure(exporter.flush(LONG) == Err(FlushError::Forked), "a flush does not say so")?;
+        ensure(exporter.shutdown(LONG) == Err(ShutdownError::Forked), "nor does a shutdown")
+    });
+    assert_balanced(&exporter.stats(), 0);
 }
 
 /// Ends `count` spans called `name`. Their ids say nothing: the SDK's generator of ids is copied

@@ -145,6 +145,75 @@ fn a_second_shutdown_leaves_the_first_alone() {
 }
 
 #[test]
+fn a_future_that_is_dropped_half_way_breaks_no_later_flush_or_shutdown() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let collector = Collector::scripted(move |_| {
+        let _ = held.recv();
+        Reply::Accept
+    });
+    let exporter = builder(&collector.endpoint()).0.build().unwrap();
+    let provider = provider(&exporter, "service");
+    end_spans(&provider, 4);
+    let mut waker = std::task::Context::from_waker(std::task::Waker::noop());
+    for _ in 0..3 {
+        let mut flush = Box::pin(exporter.flush_async(LONG));
+        assert!(flush.as_mut().poll(&mut waker).is_pending());
+    }
+    let mut shutdown = Box::pin(exporter.shutdown_async(LONG));
+    assert!(shutdown.as_mut().poll(&mut waker).is_pending());
+    drop(shutdown);
+    drop(release);
+    // The one that was dropped has begun, and is carried out.
+    assert_eq!(exporter.shutdown(LONG), Err(ShutdownError::AlreadyShutDown));
+    drop((provider, exporter));
+    assert_eq!(collector.ids().len(), 4);
+}
+
+#[test]
+fn flushes_and_shutdowns_at_once_from_threads_futures_and_doors_all_end() {
+    let collector = Collector::start();
+    let exporter = builder(&collector.endpoint()).0.build().unwrap();
+    let provider = provider(&exporter, "service");
+    end_spans(&provider, 100);
+    let ended = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..12 {
+            let (exporter, provider, ended) = (&exporter, &provider, &ended);
+            scope.spawn(move || {
+                let is_ended = match thread % 4 {
+                    0 => exporter.shutdown(LONG).is_ok(),
+                    1 => block_on(exporter.shutdown_async(LONG)).is_ok(),
+                    2 => {
+                        let flushed = block_on(exporter.flush_async(LONG));
+                        assert!(matches!(flushed, Ok(()) | Err(FlushError::ShutDown)));
+                        false
+                    }
+                    _ => {
+                        let _ = provider.force_flush();
+                        false
+                    }
+                };
+                ended.fetch_add(is_ended.into(), std::sync::atomic::Ordering::Relaxed);
+            });
+        }
+    });
+    assert_eq!(ended.into_inner(), 1, "one of them has shut it down");
+    assert_eq!(collector.ids().len(), 100);
+    assert_balanced(&exporter.stats(), 100);
+}
+
+#[test]
+fn the_last_handle_may_be_dropped_inside_of_a_runtime_with_one_thread() {
+    let collector = Collector::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let exporter = builder(&collector.endpoint()).0.build().unwrap();
+        end_spans(&provider(&exporter, "service"), 3);
+    });
+    assert_eq!(collector.ids().len(), 3);
+}
+
+#[test]
 fn a_shutdown_as_a_future_outlives_the_last_handle() {
     let collector = Collector::start();
     let exporter = builder(&collector.endpoint()).0.build().unwrap();

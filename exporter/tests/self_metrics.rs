@@ -185,7 +185,9 @@ fn what_finds_the_buffer_full_is_processed_as_queue_full() {
     let exporter = builder(&format!("http://{}", dead_address())).0;
     let exporter = exporter.buffer_bytes(1 << 20).build().unwrap();
     let (meters, seen) = observed(&exporter);
-    end_spans(&provider(&exporter, "service"), 30_000);
+    // Dropped at the end: a provider waits for a flush of its own.
+    let spans = provider(&exporter, "service");
+    end_spans(&spans, 30_000);
     exporter.flush(Duration::ZERO).unwrap_err();
     let (full, seen) = (exporter.stats().dropped.queue_full, seen.collect(&meters));
     assert!(full > 0);

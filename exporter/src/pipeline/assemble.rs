@@ -25,7 +25,7 @@ use crate::pipeline::observe::{Component, Observer};
 use crate::pipeline::outlet::{Outlet, Share};
 use crate::pipeline::prepare::Codec;
 use crate::pipeline::registry::Registry;
-use crate::pipeline::shared::{End, Shared};
+use crate::pipeline::shared::{DriverReport, End, Shared};
 use crate::retry;
 
 /// A complete and valid configuration.
@@ -144,7 +144,7 @@ pub(crate) fn start(settings: &Settings) -> Result<(Arc<Shared>, Runtime), Build
         end: End::of(Signal::ALL.len()),
         told: Told::default(),
     });
-    if let Some(reason) = fallback(&shared, settings.io) {
+    if let Some(reason) = fallback(&shared.driver, settings.io) {
         shared.diagnostics.report(Kind::Driver, &reason, Instant::now());
     }
     for (signal, (_, drainer)) in Signal::ALL.into_iter().zip(pipes) {
@@ -209,10 +209,25 @@ fn start_runtime(settings: &Settings) -> Result<(Runtime, thread::ThreadId), Bui
 }
 
 /// Why io_uring is not in use although it was considered.
-fn fallback(shared: &Shared, choice: Choice) -> Option<String> {
-    let reason = shared.driver.reason.as_ref().filter(|_| choice == Choice::Auto)?;
+fn fallback(driver: &DriverReport, choice: Choice) -> Option<String> {
+    let reason = driver.reason.as_ref().filter(|_| choice == Choice::Auto)?;
     Some(format!("io_uring is not available, so epoll is used: {reason}"))
 }
 
 /// The worker that delivers: the one whose doorbell `Runtime::doorbell` gives.
 const DELIVERY: usize = 0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_that_was_not_asked_for_is_told_of_and_one_that_was_is_not() {
+        let denied = DriverReport { name: "epoll", reason: Some("it is denied".into()) };
+        let told = fallback(&denied, Choice::Auto).unwrap();
+        assert_eq!(told, "io_uring is not available, so epoll is used: it is denied");
+        assert_eq!(fallback(&denied, Choice::Epoll), None);
+        let ring = DriverReport { name: "uring", reason: None };
+        assert_eq!(fallback(&ring, Choice::Auto), None);
+    }
+}

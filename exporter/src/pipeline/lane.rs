@@ -115,7 +115,7 @@ impl Destination {
 
     /// Tells the user that data is waiting, at most at the rate of the diagnostics.
     fn failed(&self, why: &Failure) {
-        let is_told = self.report(Kind::ExportFailing, &why.describe(self.signal));
+        let is_told = self.report_failure(Kind::ExportFailing, &why.describe(self.signal), why);
         self.failing.set(Some(is_told || self.failing.get() == Some(true)));
     }
 
@@ -132,7 +132,7 @@ impl Destination {
     /// Tells the user that the request is lost, and, once, if that is for its encoding.
     fn refused(&self, payload: &Payload, why: &Failure) -> String {
         let text = why.describe(self.signal);
-        self.report(Kind::Refused, &text);
+        self.report_failure(Kind::Refused, &text, why);
         if self.codec.learn(payload, why) {
             self.report(Kind::EncodingRefused, ENCODING_REFUSED);
         }
@@ -146,7 +146,7 @@ impl Destination {
             _ => (Kind::Refused, Fate::Refused),
         };
         let text = why.describe(self.signal);
-        self.report(kind, &text);
+        self.report_failure(kind, &text, why);
         Ended::failed(fate, why, text, Instant::now())
     }
 
@@ -159,6 +159,11 @@ impl Destination {
 
     fn report(&self, kind: Kind, message: &str) -> IsTold {
         self.shared.diagnostics.report(self.about(kind), message, Instant::now())
+    }
+
+    fn report_failure(&self, kind: Kind, message: &str, why: &Failure) -> IsTold {
+        let (about, cause) = (self.about(kind), Some(why.error_type()));
+        self.shared.diagnostics.report_cause(about, message, cause, Instant::now())
     }
 
     /// Waits as long as the peer has asked everybody to wait. False if `allows` does not allow to
@@ -319,7 +324,7 @@ async fn send(
         // An attempt at the deadline of a submission would be over before it began.
         if !wait_for_retry(destination, &mut backoff, not_before).await || has_passed(deadline) {
             let text = why.describe(destination.signal);
-            destination.report(Kind::RetriesExhausted, &text);
+            destination.report_failure(Kind::RetriesExhausted, &text, &why);
             return Ended::failed(Fate::Exhausted, &why, text, started);
         }
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use self::pool::Refusal;
-pub(crate) use self::pool::{Pool, SharedPool};
+pub(crate) use self::pool::{Hook, Pool, SharedPool};
 use crate::sync::shim::Mutex;
 use crate::sync::unwind::{self, Panic, Payload};
 use crate::sys::fork::Origin;

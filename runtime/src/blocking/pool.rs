@@ -1,5 +1,6 @@
 //! The threads, and the queue in front of them.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
@@ -14,12 +15,16 @@ use crate::sys::fork::Origin;
 /// [`IDLE_MAX`].
 pub(crate) struct Pool {
     name: String,
+    hook: Hook,
     inside: Mutex<Inside>,
     /// A job was queued, or the pool was closed.
     changed: Condvar,
     /// A forked child has none of the threads, and perhaps a lock that stays locked.
     origin: Origin,
 }
+
+/// What a thread calls before anything else; what it returns lives as long as the thread.
+pub(crate) type Hook = Arc<dyn Fn() -> Box<dyn Any> + Send + Sync>;
 
 /// A pool is no part of any model, so its count is the standard library's.
 pub(crate) type SharedPool = Arc<Pool>;
@@ -50,10 +55,11 @@ struct Inside {
 }
 
 impl Pool {
-    /// A pool whose threads have `name` and a number.
-    pub(crate) fn new(name: String) -> SharedPool {
+    /// A pool whose threads have `name` and a number, and begin with `hook`.
+    pub(crate) fn new(name: String, hook: Hook) -> SharedPool {
         Arc::new(Self {
             name,
+            hook,
             inside: Mutex::new(Inside::default()),
             changed: Condvar::new(),
             origin: Origin::here(),
@@ -117,6 +123,9 @@ impl Pool {
 
     /// What a thread of the pool does.
     fn work(&self) {
+        // It is the user's code; a thread that it has failed works all the same.
+        let mut guard = None;
+        unwind::quietly(|| guard = Some((self.hook)()));
         while let Some(job) = self.next() {
             unwind::quietly(job);
         }
@@ -204,7 +213,7 @@ mod tests {
     #[test]
     fn a_call_that_gets_no_thread_is_dropped_without_the_lock() {
         // No thread can have such a name.
-        let pool = Pool::new(String::from("\0"));
+        let pool = Pool::new(String::from("\0"), Arc::new(|| Box::new(())));
         let drops = Arc::new(AtomicUsize::new(0));
         let again = Again(Arc::clone(&pool), Arc::clone(&drops));
         let refused = pool.submit(Box::new(move || drop(again)));

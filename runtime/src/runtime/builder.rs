@@ -1,6 +1,5 @@
 //! How a runtime is set up and started.
 
-use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -9,6 +8,7 @@ use std::sync::{Arc as StdArc, mpsc};
 use super::handle::{Handle, Inner};
 use super::worker::{Opened, work};
 use super::{DROP_LIMIT, Runtime};
+use crate::blocking::Hook;
 use crate::driver;
 use crate::executor::WORKERS_MAX;
 use crate::sync::shim::Arc;
@@ -33,9 +33,6 @@ pub struct Builder {
     io: driver::Choice,
     hook: Hook,
 }
-
-/// Runs first on each worker thread; the result lives as long as the thread.
-pub(super) type Hook = StdArc<dyn Fn() -> Box<dyn Any> + Send + Sync>;
 
 impl Builder {
     /// The defaults: one worker, a thread named `spanwire` with a stack of 512 KiB, and whichever
@@ -80,8 +77,8 @@ impl Builder {
         self
     }
 
-    /// Runs on each worker thread before anything else; what it returns lives as long as the
-    /// thread. The last hook counts.
+    /// Runs on each thread of the runtime before anything else, workers and those for blocking
+    /// calls; what it returns lives as long as the thread. The last hook counts.
     pub fn on_thread_start<G: 'static>(
         mut self,
         hook: impl Fn() -> G + Send + Sync + 'static,
@@ -102,7 +99,7 @@ impl Builder {
         if !(1..=WORKERS_MAX).contains(&self.workers) {
             return Err(BuildError::Workers(self.workers));
         }
-        let inner = Arc::new(Inner::new(self.workers, &self.name));
+        let inner = Arc::new(Inner::new(self.workers, &self.name, StdArc::clone(&self.hook)));
         self.start(&inner).inspect_err(|_| {
             // Those that have started end, and the others begin and find that they shall.
             _ = inner.stop(DROP_LIMIT);

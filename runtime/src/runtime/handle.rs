@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::stats::{Stats, WorkerStats};
 use super::worker::Io;
-use crate::blocking::{self, Blocking, Pool as BlockingPool, SharedPool};
+use crate::blocking::{self, Blocking, Hook, Pool as BlockingPool, SharedPool};
 use crate::driver;
 use crate::executor::{self, Pool};
 use crate::sync::doorbell::Doorbell;
@@ -148,10 +148,10 @@ pub(super) struct Inner {
 }
 
 impl Inner {
-    pub(super) fn new(workers: usize, name: &str) -> Self {
+    pub(super) fn new(workers: usize, name: &str, hook: Hook) -> Self {
         Self {
             pool: Pool::new(workers),
-            blocking: BlockingPool::new(format!("{name}-call")),
+            blocking: BlockingPool::new(format!("{name}-call"), hook),
             drivers: OnceLock::new(),
             alive: Arc::default(),
         }

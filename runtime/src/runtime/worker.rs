@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::builder::Hook;
 use super::handle::{self, Inner};
+use crate::blocking::Hook;
 use crate::blocking::SharedPool;
 use crate::driver::{self, Driver};
 use crate::executor::{self, Park, Tally};
