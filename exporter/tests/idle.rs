@@ -1,10 +1,15 @@
 //! An idle exporter sleeps: nothing wakes its thread. Linux counts that.
 #![cfg(target_os = "linux")]
 
+#[cfg(feature = "grpc")]
+#[path = "support/grpc.rs"]
+mod server;
 mod support;
 
 use std::fs;
 use std::time::Duration;
+
+use spanwire::Exporter;
 
 use support::Collector;
 use support::otel::{DRIVERS, LONG, builder, end_spans, provider};
@@ -24,23 +29,49 @@ fn an_idle_exporter_makes_no_context_switch() {
             .batch_age(Duration::from_millis(20))
             .build()
             .unwrap();
-        // Used before, with a connection open: the idle state that matters.
-        end_spans(&provider(&exporter, "service"), 10);
-        exporter.flush(LONG).unwrap();
-        // It falls asleep for good after an empty interval; when that is, is its own business.
-        let quiet = (0..50).any(|_| {
-            let before = switches(names);
-            std::thread::sleep(Duration::from_millis(300));
-            switches(names) == before
-        });
-        assert!(quiet, "{io:?}, {workers}: the exporter's threads never came to rest");
-        let before = switches(names);
-        std::thread::sleep(Duration::from_secs(2));
-        assert_eq!(switches(names), before, "{io:?}, {workers}");
+        assert_rests(&exporter, names);
         // And it is not asleep for ever.
         end_spans(&provider(&exporter, "service"), 1);
         collector.wait_for_spans(11);
     }
+}
+
+/// A connection of HTTP/2 has a receive under way for as long as it is open.
+#[cfg(feature = "grpc")]
+#[test]
+fn an_idle_exporter_with_a_connection_of_grpc_makes_no_context_switch() {
+    for io in DRIVERS {
+        let server = server::GrpcServer::start();
+        let exporter = builder(server.endpoint())
+            .0
+            .protocol(spanwire::Protocol::Grpc)
+            .io(io)
+            .thread_name("spanwire-calm")
+            .batch_age(Duration::from_millis(20))
+            .build()
+            .unwrap();
+        assert_rests(&exporter, &["spanwire-calm"]);
+        end_spans(&provider(&exporter, "service"), 1);
+        exporter.flush(LONG).unwrap();
+        assert_eq!((server.ids().len(), server.connections()), (11, 1));
+    }
+}
+
+/// Ten spans go out, and then nothing happens.
+fn assert_rests(exporter: &Exporter, names: &[&str]) {
+    // Used before, with a connection open: the idle state that matters.
+    end_spans(&provider(exporter, "service"), 10);
+    exporter.flush(LONG).unwrap();
+    // It falls asleep for good after an empty interval; when that is, is its own business.
+    let quiet = (0..50).any(|_| {
+        let before = switches(names);
+        std::thread::sleep(Duration::from_millis(300));
+        switches(names) == before
+    });
+    assert!(quiet, "{names:?}: the exporter's threads never came to rest");
+    let before = switches(names);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(switches(names), before, "{names:?}");
 }
 
 /// The three signals have one worker. While one gathers a batch, which needs no wake, the worker

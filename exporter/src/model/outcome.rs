@@ -118,7 +118,7 @@ pub(crate) enum Phase {
     Exchange,
     /// The attempt's time was up; the peer may have the data.
     Timeout,
-    /// What came back was no acceptable HTTP/1.1 response.
+    /// What came back was no acceptable response of HTTP/1.1 or gRPC.
     Protocol,
     /// What was encoded could not be encoded otherwise: a bug.
     Encode,
@@ -173,7 +173,8 @@ impl Failure {
     /// What happened to a request of `signal`, whose fault it is, and what to do next.
     pub(crate) fn describe(&self, signal: Signal) -> String {
         let mut text = self.what().to_owned();
-        if let Some(status) = self.status {
+        // Of gRPC, a status stands for what happened also where nobody answered.
+        if let Some(status) = self.status.filter(|_| self.phase == Phase::Answer) {
             // Writing to a string does not fail.
             let _ = write!(text, " {status}");
         }
@@ -186,6 +187,10 @@ impl Failure {
         text
     }
 
+    fn is_of_grpc(&self) -> bool {
+        matches!(self.status, Some(Status::Grpc(_)))
+    }
+
     /// Whose fault it is.
     fn what(&self) -> &'static str {
         match self.phase {
@@ -196,6 +201,7 @@ impl Failure {
             Phase::Proxy => "cannot reach the collector through the proxy",
             Phase::Exchange => "lost the connection to the collector",
             Phase::Timeout => "the collector did not answer in time",
+            Phase::Protocol if self.is_of_grpc() => "the collector's answer is not acceptable gRPC",
             Phase::Protocol => "the collector's answer is not acceptable HTTP/1.1",
             Phase::Encode => "cannot encode the request",
             Phase::Size => "the request is too large",
@@ -214,6 +220,9 @@ impl Failure {
             Phase::Proxy => "check the proxy, or list the collector's host in NO_PROXY",
             Phase::Exchange => "check the collector's log, or a proxy's between",
             Phase::Timeout => "check the collector's load, or raise OTEL_EXPORTER_OTLP_TIMEOUT",
+            Phase::Protocol if self.is_of_grpc() => {
+                "check that the endpoint is an OTLP/gRPC port, not HTTP/1.1 or TLS"
+            }
             Phase::Protocol => "check that the endpoint is an OTLP/HTTP port, not gRPC or TLS",
             Phase::Encode => "this is a bug in spanwire, report it",
             Phase::Size => "lower Builder::batch_bytes, or raise Builder::request_bytes_max",
@@ -311,6 +320,14 @@ mod tests {
                 Failure::answer(Status::Grpc(16), "no token"),
                 "the collector answered with status UNAUTHENTICATED (16): no token; check the \
                  credentials in the configured headers",
+            ),
+            (
+                Failure {
+                    status: Some(Status::Grpc(14)),
+                    ..Failure::new(Phase::Protocol, "frame with invalid size")
+                },
+                "the collector's answer is not acceptable gRPC: frame with invalid size; check \
+                 that the endpoint is an OTLP/gRPC port, not HTTP/1.1 or TLS",
             ),
         ];
         for (failure, text) in cases {
