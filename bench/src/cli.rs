@@ -16,7 +16,7 @@ use crate::{
     },
     demo, env, faults, load,
     report::Summary,
-    sink,
+    sink, soak,
 };
 
 /// OpenTelemetry export with a runtime of its own: see it work, load it, compare it
@@ -44,9 +44,11 @@ pub enum Command {
     Load(load::Options),
     /// Receive traces, logs and metrics over gRPC or HTTP and count them; ends with its standard input, or by a signal
     Sink(sink::Options),
+    /// Emit 50 000 spans a second for some minutes while everything goes wrong by turns, and check that each of them is accounted for
+    Soak(soak::Options),
     /// Stand between an exporter and a collector, and misbehave as a script says
     ///
-    /// Faults are lines of stdin too; each is answered by a line of JSON. What there is to choose from: pass, latency TIME, stall, blackhole, reset BYTES, slow BYTES, refuse, answer STATUS [retry-after SECONDS], endless, header-bomb, garbage.
+    /// Faults are lines of stdin too; each is answered by a line of JSON. What there is to choose from: pass, latency TIME, stall, blackhole, reset BYTES, slow BYTES, refuse, answer STATUS [retry-after SECONDS], endless [STATUS], header-bomb, garbage.
     Proxy(faults::Options),
     /// Print every environment variable, its value, what became of it and what is wrong with it; fails if no
     /// exporter can be built of it
@@ -98,6 +100,11 @@ fn run(command: Command) -> Result<bool, String> {
             Ok(report.can_build())
         }
         Command::Sink(options) => sink::run(&options).map(|()| true),
+        Command::Soak(options) => {
+            let report = soak::run(&options)?;
+            print(&report, options.json.then(|| report.to_json()))?;
+            Ok(report.passed())
+        }
         Command::Proxy(options) => faults::run(&options).map(|()| true),
         Command::Compare(compare::Command::Export(options)) => {
             let comparison = compare::run(&options)?;

@@ -1,5 +1,5 @@
-//! The `spanwire` command: a demonstration, a load, a receiver, and a comparison with other
-//! exporters.
+//! The `spanwire` command: a demonstration, a load, a receiver, a proxy that misbehaves, a soak, and
+//! a comparison with other exporters.
 //!
 //! In scope: everything that shows what spanwire does and measures what it costs. Out of scope:
 //! anything that an application links; this package is not published.
@@ -8,6 +8,7 @@
 //! demo     a real service ── spanwire ──▶ collector.rs  one process, counts from both ends
 //! load     drive.rs ── spanwire ──▶ a sink process    figures of the exporter alone
 //! compare  one child process a row ── peer ──▶ one sink     figures side by side
+//! soak     drive.rs ── spanwire ──▶ faults/ ──▶ a sink process that is killed and comes back
 //! ```
 //!
 //! [`subject`] is the one place that knows exporters; [`collector`] and [`sink`] decode on their
@@ -34,6 +35,7 @@ pub mod report;
 pub mod seen;
 pub mod shape;
 pub mod sink;
+pub mod soak;
 pub mod span;
 pub mod subject;
 pub mod tally;

@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, Read as _, Write},
     path::Path,
 };
 
@@ -16,10 +16,15 @@ use crate::shape::Signal;
 pub struct Tally {
     signals: [Running; 3],
     keep_ids: bool,
+    /// Where the span ids are written as they come, so that a tally outlives its process.
+    journal: Option<File>,
 }
 
 #[derive(Debug, Default)]
 struct Running {
+    /// Ascending, each once.
+    settled: Vec<u64>,
+    /// What came since, as it came.
     ids: Vec<u64>,
     records: u64,
     /// Records that carry no id, or whose id was not kept.
@@ -77,7 +82,7 @@ pub struct Received {
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { signals: Default::default(), keep_ids: true }
+        Self { signals: Default::default(), keep_ids: true, journal: None }
     }
 }
 
@@ -87,9 +92,32 @@ impl Tally {
         Self { keep_ids: false, ..Self::default() }
     }
 
+    /// A tally of spans that goes on where the one with the same journal ended, even if it was killed:
+    /// ids are in the file before a request is answered. Of the counts, only those of ids go on.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened or read.
+    pub fn with_journal(path: &Path) -> io::Result<Self> {
+        let mut journal = File::options().read(true).append(true).create(true).open(path)?;
+        let mut bytes = Vec::new();
+        journal.read_to_end(&mut bytes)?;
+        // A kill may have cut the last id; its request was not answered.
+        let (ids, rest) = bytes.as_chunks::<8>();
+        journal.set_len((bytes.len() - rest.len()) as u64)?;
+        let mut tally = Self { journal: Some(journal), ..Self::default() };
+        let traces = tally.of_mut(Signal::Traces);
+        traces.ids = ids.iter().map(|id| u64::from_le_bytes(*id)).collect();
+        traces.records = ids.len() as u64;
+        Ok(tally)
+    }
+
     /// Counts one request with `records` records, of which those that have an id have `ids`; its body
     /// has so many bytes, as it is and as it came.
     pub fn accept(&mut self, signal: Signal, records: u64, ids: &[u64], bytes: BodyBytes) {
+        if signal == Signal::Traces {
+            self.write_journal(ids);
+        }
         let keep = self.keep_ids;
         let running = self.of_mut(signal);
         let kept = if keep { ids } else { &[] };
@@ -99,6 +127,23 @@ impl Tally {
         running.requests += 1;
         running.bytes += bytes.decoded as u64;
         running.wire_bytes += bytes.wire as u64;
+    }
+
+    fn write_journal(&mut self, ids: &[u64]) {
+        let Some(journal) = &mut self.journal else { return };
+        let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+        if let Err(error) = journal.write_all(&bytes) {
+            eprintln!(
+                "sink: cannot write the journal: {error}; what comes now is lost by a restart"
+            );
+            self.journal = None;
+        }
+    }
+
+    /// The counts so far; it goes on counting.
+    pub fn counts(&mut self) -> Received {
+        let [traces, logs, metrics] = self.signals.each_mut().map(Running::counts);
+        Received { traces, logs, metrics }
     }
 
     /// Counts one request whose body did not decode.
@@ -113,7 +158,9 @@ impl Tally {
 
     /// Takes what was counted, and counts from zero again, in the same way.
     pub fn take(&mut self) -> Self {
-        let fresh = Self { keep_ids: self.keep_ids, ..Self::default() };
+        // The journal stays with what goes on counting.
+        let fresh =
+            Self { keep_ids: self.keep_ids, journal: self.journal.take(), ..Self::default() };
         std::mem::replace(self, fresh)
     }
 
@@ -130,17 +177,26 @@ impl Tally {
 
 impl Running {
     fn finish(mut self) -> (Counts, Vec<u64>) {
-        self.ids.sort_unstable();
-        self.ids.dedup();
-        let counts = Counts {
+        let counts = self.counts();
+        (counts, self.settled)
+    }
+
+    /// Sorts what came since the last call into what was sorted before.
+    fn counts(&mut self) -> Counts {
+        if !self.ids.is_empty() {
+            self.settled.append(&mut self.ids);
+            // Of two runs that are sorted, mostly: a merge.
+            self.settled.sort();
+            self.settled.dedup();
+        }
+        Counts {
             records: self.records,
-            unique: self.ids.len() as u64 + self.nameless,
+            unique: self.settled.len() as u64 + self.nameless,
             requests: self.requests,
             malformed: self.malformed,
             bytes: self.bytes,
             wire_bytes: self.wire_bytes,
-        };
-        (counts, self.ids)
+        }
     }
 }
 

@@ -48,6 +48,16 @@ impl Timings {
         sum.percentiles()
     }
 
+    /// What was timed since the start or the last call of this; begins again from nothing.
+    pub fn take(&self) -> Histogram {
+        let mut sum = Histogram::default();
+        for shard in self.0.iter() {
+            let taken = std::mem::take(&mut *shard.lock().unwrap_or_else(PoisonError::into_inner));
+            sum.merge(&taken.0);
+        }
+        sum
+    }
+
     /// How many calls were timed.
     pub fn count(&self) -> u64 {
         self.0

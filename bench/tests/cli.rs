@@ -113,6 +113,7 @@ fn summary() -> Summary {
             dropped: 50,
             driver: "uring".into(),
             driver_reason: "chosen".into(),
+            ..Counts::default()
         },
         decoded: Some(910),
         elapsed: std::time::Duration::from_secs(2),

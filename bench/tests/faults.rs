@@ -215,7 +215,7 @@ fn a_scripted_status_is_answered_and_no_collector_sees_the_request() {
 #[test]
 fn answers_without_an_end_go_on_until_the_client_has_enough() {
     for (fault, begin) in [
-        (Fault::Endless, "HTTP/1.1 200 OK\r\ncontent-type"),
+        (Fault::Endless(200), "HTTP/1.1 200 Scripted\r\ncontent-type"),
         (Fault::HeaderBomb, "HTTP/1.1 200 OK\r\nx-bomb"),
         (Fault::Garbage, "220 mail"),
     ] {

@@ -383,3 +383,24 @@ fn tempdir(name: &str) -> std::path::PathBuf {
     fs::create_dir_all(&path).unwrap();
     path
 }
+
+#[test]
+fn a_sink_that_is_killed_forgets_nothing_that_it_acknowledged() {
+    let journal = std::env::temp_dir().join(format!("spanwire-journal-{}", std::process::id()));
+    let options = ["--journal", journal.to_str().unwrap()];
+    let mut sink = SinkProcess::start_program_with(program(), &options).unwrap();
+    assert_eq!(post(sink.endpoint(), PROTOBUF, &body(&[1, 2, 3])).0, 200);
+    let counts = sink.count().unwrap().traces;
+    assert_eq!((counts.records, counts.unique), (3, 3));
+    // Dropping it is a SIGKILL.
+    drop(sink);
+    // As if the kill had cut an id that was being written.
+    fs::OpenOptions::new().append(true).open(&journal).unwrap().write_all(&[7; 5]).unwrap();
+    let mut sink = SinkProcess::start_program_with(program(), &options).unwrap();
+    assert_eq!(post(sink.endpoint(), PROTOBUF, &body(&[3, 4])).0, 200);
+    for _ in 0..2 {
+        let counts = sink.count().unwrap().traces;
+        assert_eq!((counts.records, counts.unique), (5, 4), "counting goes on");
+    }
+    fs::remove_file(journal).unwrap();
+}

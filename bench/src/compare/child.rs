@@ -171,6 +171,7 @@ pub(super) fn open(options: &ChildOptions) -> Result<Subject, String> {
             level: level(options.compression),
             ca: options.ca.clone(),
             in_flight: options.in_flight,
+            ..Wire::default()
         },
         ..Settings::new(Some(options.endpoint.clone()), span::resource())
     };

@@ -301,6 +301,7 @@ impl Options {
             level: child::level(self.compression),
             ca: ca.map(|ca| ca.0.clone()),
             in_flight: self.in_flight.into(),
+            ..Wire::default()
         }
     }
 

@@ -26,8 +26,8 @@ pub(super) fn serve(
         }
         match fault {
             Fault::Answer(status, wait) => client.write_all(head(status, wait).as_bytes())?,
-            Fault::Endless => {
-                client.write_all(ENDLESS)?;
+            Fault::Endless(status) => {
+                client.write_all(endless(status).as_bytes())?;
                 forever(&mut client, &[b'x'; 16 << 10], &|| current() == fault)?;
             }
             Fault::HeaderBomb => {
@@ -43,6 +43,13 @@ pub(super) fn serve(
 fn head(status: u16, wait: Option<u64>) -> String {
     let wait = wait.map_or(String::new(), |wait| format!("retry-after: {wait}\r\n"));
     format!("HTTP/1.1 {status} Scripted\r\n{wait}content-length: 0\r\n\r\n")
+}
+
+fn endless(status: u16) -> String {
+    format!(
+        "HTTP/1.1 {status} Scripted\r\ncontent-type: application/x-protobuf\r\n\
+         content-length: 1000000000000\r\n\r\n"
+    )
 }
 
 /// Writes at a rate that a client notices and a machine does not, until the client has enough.
@@ -99,8 +106,6 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-const ENDLESS: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\n\
-    content-length: 1000000000000\r\n\r\n";
 const BOMB: &[u8] = b"x-bomb: 0123456789012345678901234567890123456789012345678901\r\n";
 const GARBAGE: &[u8] = b"220 mail.example.com ESMTP ready\r\n";
 const LOOK_EVERY: Duration = Duration::from_millis(20);

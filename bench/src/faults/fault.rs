@@ -26,8 +26,8 @@ pub enum Fault {
     /// there is one. This fault and the next three end the connections that were there, and speak
     /// HTTP/1.1.
     Answer(u16, Option<u64>),
-    /// Every request gets a success whose body never ends.
-    Endless,
+    /// Every request gets this status with a body that never ends.
+    Endless(u16),
     /// Every request gets an answer whose head never ends.
     HeaderBomb,
     /// Every request gets an answer that is not HTTP.
@@ -37,7 +37,7 @@ pub enum Fault {
 impl Fault {
     /// Whether the proxy answers by itself.
     pub fn answers(self) -> bool {
-        matches!(self, Self::Answer(..) | Self::Endless | Self::HeaderBomb | Self::Garbage)
+        matches!(self, Self::Answer(..) | Self::Endless(_) | Self::HeaderBomb | Self::Garbage)
     }
 
     /// Whether requests that were under way when it came or went may have arrived although the client
@@ -61,7 +61,7 @@ impl fmt::Display for Fault {
             Self::Answer(status, Some(wait)) => {
                 f.pad(&format!("answer {status} retry-after {wait}"))
             }
-            Self::Endless => f.pad("endless"),
+            Self::Endless(status) => f.pad(&format!("endless {status}")),
             Self::HeaderBomb => f.pad("header-bomb"),
             Self::Garbage => f.pad("garbage"),
         }
@@ -89,7 +89,8 @@ impl FromStr for Fault {
             ["answer", status, "retry-after", wait] => {
                 Ok(Self::Answer(status_of(status)?, Some(number(wait)?)))
             }
-            ["endless"] => Ok(Self::Endless),
+            ["endless"] => Ok(Self::Endless(200)),
+            ["endless", status] => status_of(status).map(Self::Endless),
             ["header-bomb"] => Ok(Self::HeaderBomb),
             ["garbage"] => Ok(Self::Garbage),
             _ => Err(format!("there is no fault {text:?}; the faults are {FAULTS}")),
@@ -114,7 +115,7 @@ fn status_of(word: &str) -> Result<u16, String> {
 }
 
 const FAULTS: &str = "pass, latency TIME, stall, blackhole, reset BYTES, slow BYTES, refuse, \
-    answer STATUS [retry-after SECONDS], endless, header-bomb, garbage";
+    answer STATUS [retry-after SECONDS], endless [STATUS], header-bomb, garbage";
 
 #[cfg(test)]
 mod tests {
@@ -132,12 +133,13 @@ mod tests {
             "refuse",
             "answer 503",
             "answer 429 retry-after 2",
-            "endless",
+            "endless 503",
             "header-bomb",
             "garbage",
         ] {
             assert_eq!(text.parse::<Fault>().map(|fault| fault.to_string()), Ok(text.to_owned()));
         }
+        assert_eq!("endless".parse(), Ok(Fault::Endless(200)));
         assert_eq!("latency 2s".parse(), Ok(Fault::Latency(Duration::from_secs(2))));
     }
 

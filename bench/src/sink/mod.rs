@@ -8,6 +8,7 @@
 //! stdout  http://127.0.0.1:41235           first line: the endpoint for an exporter
 //! stdin   mark                             asks for the counts since the last mark, and starts again from zero
 //! stdout  {"spans":9,"unique":9,...,"logs":{...},"metrics":{...}}   the answer
+//! stdin   count                            asks for the same, and goes on counting
 //! stdin   (end of file), or SIGTERM, SIGINT
 //! stdout  {"spans":0,...,"cpu_s":0.1}      last line: the counts since the last mark; as in all answers, the CPU time of the process
 //! ```
@@ -54,18 +55,23 @@ pub struct Options {
     /// Count records without keeping their ids (8 bytes each): duplicates are not noticed
     #[arg(long)]
     pub count_only: bool,
+    /// Append the span ids received to this file before a request is answered, and begin with those
+    /// that are in it: so nothing that was acknowledged is forgotten if the sink is killed
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["count_only", "ids"])]
+    pub journal: Option<PathBuf>,
     /// Serve TLS, and nothing else, with a certificate for localhost and 127.0.0.1; the certificate of
     /// the authority that was made for it is written here
     #[arg(long, value_name = "FILE")]
     pub tls: Option<PathBuf>,
     /// Tell how many spans a second a sink in a process of its own can take on this machine, sent
     /// by two connections from requests that were encoded beforehand
-    #[arg(long, conflicts_with_all = ["listen", "ids", "count_only", "tls"])]
+    #[arg(long, conflicts_with_all = ["listen", "ids", "count_only", "journal", "tls"])]
     pub ceiling: bool,
 }
 
 enum Event {
     Mark,
+    Count,
     End,
 }
 
@@ -81,7 +87,12 @@ pub fn run(options: &Options) -> Result<(), String> {
     // Before any thread starts, so that all of them inherit the mask and only the waiting one sees
     // the signals.
     let signals = block_signals()?;
-    let tally = if options.count_only { Tally::without_ids() } else { Tally::default() };
+    let tally = match &options.journal {
+        Some(path) => Tally::with_journal(path)
+            .map_err(|error| format!("cannot use the journal {}: {error}", path.display()))?,
+        None if options.count_only => Tally::without_ids(),
+        None => Tally::default(),
+    };
     let tls = options.tls.as_deref().map(identity).transpose()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let server = Server::start_with(options.listen, tally, tls)
@@ -92,8 +103,12 @@ pub fn run(options: &Options) -> Result<(), String> {
     watch_stdin(sender)?;
     // The signal thread holds a sender for ever, so an error cannot come; it would mean the end all
     // the same.
-    while let Ok(Event::Mark) = events.recv() {
-        say(&with_cpu(server.take().finish().0))?;
+    loop {
+        match events.recv() {
+            Ok(Event::Mark) => say(&with_cpu(server.take().finish().0))?,
+            Ok(Event::Count) => say(&with_cpu(server.counts()))?,
+            Ok(Event::End) | Err(_) => break,
+        }
     }
     finish(&server, options.ids.as_deref())
 }
@@ -155,7 +170,8 @@ fn watch_stdin(events: Sender<Event>) -> Result<(), String> {
         for line in io::stdin().lock().lines() {
             match line.as_deref() {
                 Ok("mark") => drop(events.send(Event::Mark)),
-                Ok(other) => eprintln!("sink: the only command is \"mark\", not {other:?}"),
+                Ok("count") => drop(events.send(Event::Count)),
+                Ok(other) => eprintln!("sink: the commands are mark and count, not {other:?}"),
                 Err(_) => break,
             }
         }

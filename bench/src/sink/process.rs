@@ -3,6 +3,7 @@
 use std::{
     env,
     io::{BufRead, BufReader, Write},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
@@ -45,8 +46,17 @@ impl SinkProcess {
     ///
     /// As [`start`](Self::start).
     pub fn start_program_with(program: &Path, options: &[&str]) -> Result<Self, String> {
+        Self::start_at(program, SocketAddr::from(([127, 0, 0, 1], 0)), options)
+    }
+
+    /// The same at an address of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_at(program: &Path, listen: SocketAddr, options: &[&str]) -> Result<Self, String> {
         let mut command = Command::new(program);
-        command.args(["sink", "--listen", "127.0.0.1:0"]).args(options);
+        command.args(["sink", "--listen", &listen.to_string()]).args(options);
         Self::start_command(command)
     }
 
@@ -93,9 +103,16 @@ impl SinkProcess {
     ///
     /// When the process is gone or answers nonsense.
     pub fn mark(&mut self) -> Result<Received, String> {
-        let stdin = self.stdin.as_mut().ok_or("the sink was ended already")?;
-        stdin.write_all(b"mark\n").map_err(|error| format!("the sink is gone: {error}"))?;
-        Received::from_json(&self.line()?)
+        self.ask(b"mark\n")
+    }
+
+    /// The counts since the start or the last mark; the sink goes on counting.
+    ///
+    /// # Errors
+    ///
+    /// As [`mark`](Self::mark).
+    pub fn count(&mut self) -> Result<Received, String> {
+        self.ask(b"count\n")
     }
 
     /// Ends the process and returns its last counts.
@@ -110,6 +127,12 @@ impl SinkProcess {
         let status =
             self.child.wait().map_err(|error| format!("cannot wait for the sink: {error}"))?;
         if status.success() { counts } else { Err(format!("the sink failed: {status}")) }
+    }
+
+    fn ask(&mut self, command: &[u8]) -> Result<Received, String> {
+        let stdin = self.stdin.as_mut().ok_or("the sink was ended already")?;
+        stdin.write_all(command).map_err(|error| format!("the sink is gone: {error}"))?;
+        Received::from_json(&self.line()?)
     }
 
     fn line(&mut self) -> Result<String, String> {

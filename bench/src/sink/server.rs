@@ -31,7 +31,7 @@ use crate::{
         json, tls,
     },
     shape::Signal,
-    tally::{BodyBytes, Tally},
+    tally::{BodyBytes, Received, Tally},
 };
 
 /// A receiver that is listening. It serves until the process ends.
@@ -74,6 +74,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What was counted so far.
+    pub fn counts(&self) -> Received {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).counts()
     }
 
     /// Takes what was counted since the start or since the last call, and counts from zero again.

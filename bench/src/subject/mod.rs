@@ -81,6 +81,8 @@ pub struct Wire {
     pub level: Option<u8>,
     /// Requests in flight at once, for exporters that have several; 0 leaves them their default.
     pub in_flight: usize,
+    /// How long spanwire gives one attempt; `None` is its default.
+    pub timeout: Option<Duration>,
 }
 
 impl Settings {
@@ -208,6 +210,10 @@ pub struct Exports {
 /// An exporter's counts of records, and what carried them.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
+    /// Records that ended at the exporter's door; of exporters that tell.
+    pub emitted: u64,
+    /// Records without a fate; likewise.
+    pub in_flight: u64,
     /// Accepted by the receiver.
     pub delivered: u64,
     /// Rejected by the receiver in a partial success.

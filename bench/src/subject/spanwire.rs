@@ -76,6 +76,9 @@ fn build(settings: &Settings) -> Result<Exporter, String> {
     if let Some(ca) = &wire.ca {
         builder = builder.tls(spanwire::TlsConfig::new().ca_file(ca));
     }
+    if let Some(timeout) = wire.timeout {
+        builder = builder.timeout(timeout);
+    }
     if wire.in_flight > 0 {
         builder = builder.in_flight(wire.in_flight);
     }
@@ -186,6 +189,8 @@ impl Telemetry {
         let stats = self.exporter.stats();
         let of = stats.signal(signal.into());
         Counts {
+            emitted: of.emitted,
+            in_flight: of.in_flight,
             delivered: of.delivered,
             rejected: of.rejected,
             dropped: of.dropped.total(),
@@ -206,6 +211,8 @@ impl Peer for Telemetry {
         self.signals.iter().map(|signal| self.counts_of(*signal)).fold(
             Counts::default(),
             |sum, of| Counts {
+                emitted: sum.emitted + of.emitted,
+                in_flight: sum.in_flight + of.in_flight,
                 delivered: sum.delivered + of.delivered,
                 rejected: sum.rejected + of.rejected,
                 dropped: sum.dropped + of.dropped,
