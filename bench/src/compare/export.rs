@@ -194,7 +194,8 @@ impl<'a> Bench<'a> {
         for &peer in &self.options.peers {
             let lacks = peer.lacks(self.options.signal, self.options.shape);
             let wire = self.options.wire(self.ca.as_ref());
-            if let Some(reason) = lacks.or(peer.lacks_wire(&wire, self.options.rtt.is_some())) {
+            let is_far = self.options.rtt.is_some();
+            if let Some(reason) = lacks.or_else(|| peer.lacks_wire(&wire, is_far)) {
                 comparison.skipped.push((peer, reason.to_owned()));
                 continue;
             }
