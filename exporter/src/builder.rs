@@ -33,6 +33,7 @@ mod headers;
 mod metrics;
 mod output;
 mod proxy;
+mod retries;
 mod settings;
 mod signals;
 #[cfg(feature = "tls")]
@@ -203,23 +204,6 @@ impl Builder {
     /// Default 10 s; zero is no limit.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
-        self
-    }
-
-    /// How long a request is retried, from its first attempt. Default 5 minutes; zero never
-    /// retries. Its bytes stay in the buffer meanwhile, so a full buffer drops new records first.
-    /// It beats [`export_timeout`](Self::export_timeout).
-    pub fn retry_budget(mut self, budget: Duration) -> Self {
-        self.retry_budget = Some(budget);
-        self
-    }
-
-    /// The first and the longest pause between attempts; half of each is random. Default 0.5 s
-    /// and 30 s; the first is at least 1 ms and not above the longest. A peer's `Retry-After` is
-    /// a minimum.
-    pub fn retry_backoff(mut self, first: Duration, longest: Duration) -> Self {
-        self.retry.initial = first;
-        self.retry.step_max = longest;
         self
     }
 

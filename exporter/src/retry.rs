@@ -5,7 +5,8 @@
 //! The OTLP specification asks for exponential backoff with random jitter between attempts (H11,
 //! H12) and for `Retry-After` to be honoured (H10). Half of each step is fixed and half is random
 //! ("equal jitter"), so a fleet that lost its collector together does not come back together and
-//! a single client still waits long enough to be of use.
+//! a single client still waits long enough to be of use. For the same reason those who have waited
+//! for the end of one pause that a peer asked for do not all go on in the same instant.
 
 use std::time::{Duration, Instant};
 
@@ -19,11 +20,45 @@ pub(crate) struct Policy {
     /// How long a request may be retried, from its first attempt (default 5 min). Zero never
     /// retries; `Duration::MAX` retries for ever. Its bytes stay in the buffer meanwhile.
     pub(crate) budget: Duration,
+    /// What may be held for retries at once, in bytes (default: no limit but the buffer).
+    pub(crate) bytes_max: usize,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { initial: INITIAL, step_max: STEP_MAX, budget: BUDGET }
+        Self { initial: INITIAL, step_max: STEP_MAX, budget: BUDGET, bytes_max: usize::MAX }
+    }
+}
+
+impl Policy {
+    /// When to go on after a pause of all that ends at `end`: half of a first step later at most.
+    /// `random` is any uniformly distributed number.
+    pub(crate) fn after_pause(&self, end: Instant, random: u32) -> Instant {
+        end.checked_add(portion(self.initial.min(self.step_max) / 2, random)).unwrap_or(end)
+    }
+}
+
+/// What is held for the retries of one destination.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    bytes: usize,
+}
+
+impl Held {
+    /// Makes room for a request of `bytes`, if then not more than `policy` allows is held. What
+    /// was there before stays: it has waited longest.
+    pub(crate) fn admit(&mut self, bytes: usize, policy: &Policy) -> bool {
+        let sum = self.bytes.saturating_add(bytes);
+        let is_admitted = sum <= policy.bytes_max;
+        if is_admitted {
+            self.bytes = sum;
+        }
+        is_admitted
+    }
+
+    /// A request of `bytes` that was admitted has ended.
+    pub(crate) fn release(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
 
@@ -179,6 +214,29 @@ mod tests {
         assert_eq!(Backoff::new(policy, now).next(now, None, 0), Decision::GiveUp);
     }
 
+    #[test]
+    fn who_waited_for_the_same_pause_does_not_go_on_in_the_same_instant() {
+        let (policy, end) = (Policy::default(), Instant::now());
+        assert_eq!(policy.after_pause(end, 0), end);
+        assert_eq!(policy.after_pause(end, 1 << 31), end + INITIAL / 4);
+        assert!(policy.after_pause(end, u32::MAX) <= end + INITIAL / 2);
+        let endless = Policy { initial: Duration::MAX, step_max: Duration::MAX, ..policy };
+        assert!(endless.after_pause(end, u32::MAX) >= end, "and no overflow");
+    }
+
+    #[test]
+    fn what_waits_for_retries_is_bounded_and_the_first_to_come_stays() {
+        let policy = Policy { bytes_max: 100, ..Policy::default() };
+        let mut held = Held::default();
+        assert!(held.admit(60, &policy));
+        assert!(!held.admit(41, &policy));
+        assert!(held.admit(40, &policy));
+        held.release(60);
+        assert!(held.admit(60, &policy));
+        assert!(!Held::default().admit(101, &policy));
+        assert!(held.admit(usize::MAX, &Policy::default()));
+    }
+
     fn durations() -> impl Strategy<Value = Duration> {
         prop_oneof![
             Just(Duration::ZERO),
@@ -198,7 +256,7 @@ mod tests {
         ) {
             let started = Instant::now();
             let mut now = started;
-            let mut backoff = Backoff::new(Policy { initial, step_max, budget }, started);
+            let mut backoff = Backoff::new(Policy { initial, step_max, budget, ..Policy::default() }, started);
             for (asked, random) in asks {
                 let Decision::RetryAt(at) = backoff.next(now, asked, random) else { break };
                 prop_assert!(at >= now);

@@ -137,6 +137,8 @@ fn a_pause_that_all_endpoints_ask_for_is_kept() {
     // Also a flush, which else ends all waits between attempts, does not end this one.
     assert!(collectors.iter().all(|collector| collector.requests() == 1));
     assert_eq!(exporter.stats().in_flight, 30);
+    // Dropped without it, the exporter would give them some seconds.
+    assert!(exporter.shutdown(Duration::ZERO).is_err());
 }
 
 #[test]

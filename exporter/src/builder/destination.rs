@@ -6,12 +6,16 @@ use std::time::Duration;
 use spanwire_runtime::pipe::WhenFull;
 
 use super::Builder;
+#[cfg(feature = "tls")]
+use super::tls::TlsConfig;
+use crate::diagnostics::{Handler, Level};
 use crate::error::BuildError;
 use crate::model::{Compression, DestinationName, NAME_BYTES, Protocol, Signal};
 use crate::pipeline::assemble::{BesideSettings, LineSettings, Route};
 use crate::pipeline::flush::BESIDE_MAX;
 use crate::pipeline::outlet::{Over, Share};
 use crate::transport::balance::Balance;
+use crate::transport::header_source::HeaderSource;
 
 /// A destination beside the main one: another collector, or a file, that gets all that the main
 /// one gets. See [`Builder::destination`].
@@ -89,6 +93,12 @@ impl Destination {
         self.map(|inner| inner.retry_backoff(first, longest))
     }
 
+    /// As [`Builder::retry_bytes`]; default the main destination's.
+    pub fn retry_bytes(mut self, most: usize) -> Self {
+        self.has_retry = true;
+        self.map(|inner| inner.retry_bytes(most))
+    }
+
     /// As [`Builder::endpoint`], without a default.
     pub fn endpoint(self, url: impl Into<String>) -> Self {
         self.map(|inner| inner.endpoint(url))
@@ -142,6 +152,38 @@ impl Destination {
     /// As [`Builder::compression`].
     pub fn compression(self, compression: Compression) -> Self {
         self.map(|inner| inner.compression(compression))
+    }
+
+    /// As [`Builder::compression_level`].
+    pub fn compression_level(self, level: u8) -> Self {
+        self.map(|inner| inner.compression_level(level))
+    }
+
+    /// As [`Builder::header_source`].
+    pub fn header_source(self, source: impl HeaderSource + 'static) -> Self {
+        self.map(|inner| inner.header_source(source))
+    }
+
+    /// As [`Builder::insecure`].
+    pub fn insecure(self, is_insecure: bool) -> Self {
+        self.map(|inner| inner.insecure(is_insecure))
+    }
+
+    /// As [`Builder::tls`]; default the machine's authorities, whatever the main destination has.
+    #[cfg(feature = "tls")]
+    pub fn tls(self, config: TlsConfig) -> Self {
+        self.map(|inner| inner.tls(config))
+    }
+
+    /// As [`Builder::keepalive`].
+    #[cfg(feature = "grpc")]
+    pub fn keepalive(self, interval: Duration, timeout: Duration) -> Self {
+        self.map(|inner| inner.keepalive(interval, timeout))
+    }
+
+    /// As [`Builder::proxy`]; the environment's proxy is not asked.
+    pub fn proxy(self, url: impl Into<String>) -> Self {
+        self.map(|inner| inner.proxy(url))
     }
 
     /// As [`Builder::timeout`].
@@ -206,6 +248,11 @@ pub(super) fn add(
 }
 
 impl Destination {
+    /// Who hears of what goes wrong is who hears of the main destination.
+    pub(super) fn tell(&mut self, handler: Option<&Handler>, level: Option<Level>) {
+        (self.inner.on_diagnostic, self.inner.level) = (handler.cloned(), level);
+    }
+
     /// Adds the destination, which is one of so many, to the lines of its signals.
     fn add_to(
         self,

@@ -69,7 +69,11 @@ impl Builder {
             self.line(Signal::Metrics, metrics, &mut targets, warnings)?,
         ];
         let diagnostics = self.diagnostics();
-        let beside = destination::add(self.destinations, &mut lines)?;
+        let mut destinations = self.destinations;
+        for destination in &mut destinations {
+            destination.tell(self.on_diagnostic.as_ref(), self.level);
+        }
+        let beside = destination::add(destinations, &mut lines)?;
         Ok(Settings {
             lines,
             beside,

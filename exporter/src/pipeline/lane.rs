@@ -1,6 +1,6 @@
 //! Lanes: each delivers one batch at a time over a connection of its own, until its fate is known.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use crate::pipeline::observe::{Ended, Observer};
 use crate::pipeline::prepare::{Codec, prepare};
 use crate::pipeline::shared::Shared;
 use crate::pipeline::submission::Owner;
-use crate::retry::{Backoff, Decision, Policy};
+use crate::retry::{Backoff, Decision, Held, Policy};
 use crate::transport::balance::MemberId;
 
 /// A request and whose flush it belongs to.
@@ -60,6 +60,8 @@ pub(crate) struct Destination {
     failing: Cell<Option<IsTold>>,
     /// How often somebody has asked for everything to be delivered now.
     hurries: Cell<u64>,
+    /// What failed once and is kept to be tried again.
+    held: RefCell<Held>,
 }
 
 type IsTold = bool;
@@ -102,6 +104,7 @@ impl Destination {
             paused_until: Cell::new(None),
             failing: Cell::new(None),
             hurries: Cell::new(0),
+            held: RefCell::default(),
         }
     }
 
@@ -173,7 +176,9 @@ impl Destination {
             if !allows(at) {
                 return false;
             }
-            sleep_until(at).await;
+            // All lanes wait for it; they are not to go on in the same instant.
+            let later = self.policy.after_pause(at, fastrand::u32(..));
+            sleep_until(if allows(later) { later } else { at }).await;
         }
         true
     }
@@ -188,6 +193,18 @@ impl Destination {
             false => Poll::Ready(()),
         })
         .await;
+    }
+
+    /// Waits for the time of the next attempt; false if the budget does not reach so far.
+    async fn wait_for(&self, at: Instant, backoff: &Backoff) -> bool {
+        self.back_off(at).await;
+        self.wait_until_open(|at| backoff.allows_until(at)).await
+    }
+
+    /// Keeps a request to be tried again, if there is room for it.
+    fn keep(&self, bytes: usize) -> Option<Kept<'_>> {
+        let is_kept = self.held.borrow_mut().admit(bytes, &self.policy);
+        is_kept.then(|| Kept { destination: self, bytes })
     }
 
     fn pause(&self, until: Instant) {
@@ -279,53 +296,67 @@ async fn deliver(
     let Parcel { ticket, payload, preferred, owner } = parcel;
     carrier.begin(preferred);
     let records = payload.records;
-    let ended = match prepare(payload, &destination.codec).await {
+    let (ended, pause) = match prepare(payload, &destination.codec).await {
         Ok(payload) => {
-            let ended = send(&mut carrier, &payload, owner, &destination).await;
+            let sent = send(&mut carrier, &payload, owner, &destination).await;
             destination.codec.recycle(payload);
-            ended
+            sent
         }
-        Err(why) => destination.unsendable(&why),
+        Err(why) => (destination.unsendable(&why), None),
     };
+    if let Some(until) = pause {
+        // What was given up for want of room spares the peer as a retry would have.
+        destination.back_off(until).await;
+    }
     destination.observer.end(records, &ended);
     let Ended { fate, why, .. } = ended;
     (carrier, Settled { ticket, records, fate, owner, why })
 }
 
+/// Tries until the fate is known; says until when the lane is to be idle all the same.
 async fn send(
     carrier: &mut Carrier,
     payload: &Payload,
     owner: Option<Owner>,
     destination: &Destination,
-) -> Ended {
+) -> (Ended, Option<Instant>) {
     let deadline = owner.and_then(|owner| owner.deadline);
     // What another request was told counts for this one too, but not against its budget.
     if !destination.wait_until_open(|at| deadline.is_none_or(|deadline| at < deadline)).await {
-        return Ended::late(PAUSED);
+        return (Ended::late(PAUSED), None);
     }
     let started = Instant::now();
     let mut backoff = Backoff::new(destination.policy_until(deadline), started);
-    let mut is_retry = false;
+    let mut kept: Option<Kept<'_>> = None;
     loop {
-        let outcome = attempt(carrier, payload, destination, deadline, is_retry).await;
-        is_retry = true;
+        let outcome = attempt(carrier, payload, destination, deadline, kept.is_some()).await;
         let (not_before, why) = match outcome {
             Outcome::Delivered { rejected, warning, status } => {
                 destination.succeeded(warning.as_deref());
-                return Ended::delivered(rejected, warning, status, started);
+                return (Ended::delivered(rejected, warning, status, started), None);
             }
             Outcome::Refused { why } => {
                 let text = destination.refused(payload, &why);
-                return Ended::failed(Fate::Refused, &why, text, started);
+                return (Ended::failed(Fate::Refused, &why, text, started), None);
             }
             Outcome::Retry { not_before, why } => (not_before, why),
         };
         destination.failed(&why);
-        // An attempt at the deadline of a submission would be over before it began.
-        if !wait_for_retry(destination, &mut backoff, not_before).await || has_passed(deadline) {
-            let text = why.describe(destination.signal);
+        let given_up = |text: String| {
             destination.report_failure(Kind::RetriesExhausted, &text, &why);
-            return Ended::failed(Fate::Exhausted, &why, text, started);
+            Ended::failed(Fate::Exhausted, &why, text, started)
+        };
+        let Some(at) = next_attempt(destination, &mut backoff, not_before) else {
+            return (given_up(why.describe(destination.signal)), None);
+        };
+        kept = kept.or_else(|| destination.keep(payload.bytes));
+        if kept.is_none() {
+            let text = why.describe(destination.signal);
+            return (given_up(format!("{text}; {NO_ROOM}")), Some(at));
+        }
+        // An attempt at the deadline of a submission would be over before it began.
+        if !destination.wait_for(at, &backoff).await || has_passed(deadline) {
+            return (given_up(why.describe(destination.signal)), None);
         }
     }
 }
@@ -347,23 +378,36 @@ async fn attempt(
     carrier.attempt(destination.signal, payload, deadline).await
 }
 
-/// Waits for the time of the next attempt; false if there is none.
-async fn wait_for_retry(
+/// When to try again, if ever. A pause that the peer asked for is one for all lanes.
+fn next_attempt(
     destination: &Destination,
     backoff: &mut Backoff,
     not_before: Option<Duration>,
-) -> bool {
+) -> Option<Instant> {
     let now = Instant::now();
     let Decision::RetryAt(at) = backoff.next(now, not_before, fastrand::u32(..)) else {
-        return false;
+        return None;
     };
     if let Some(until) = not_before.and_then(|pause| now.checked_add(pause)) {
         destination.pause(until);
     }
-    destination.back_off(at).await;
-    destination.wait_until_open(|at| backoff.allows_until(at)).await
+    Some(at)
 }
 
+/// A request that is kept to be tried again; its bytes count until this is dropped.
+struct Kept<'a> {
+    destination: &'a Destination,
+    bytes: usize,
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        self.destination.held.borrow_mut().release(self.bytes);
+    }
+}
+
+/// Why a request is not kept to be tried again.
+const NO_ROOM: &str = "what waits to be tried again has no more room (Builder::retry_bytes)";
 /// What is said, once, of a peer that cannot read compressed bodies.
 const ENCODING_REFUSED: &str = "the collector cannot read compressed requests, so later ones are \
                                 sent as they are; set the compression to what it supports, or \
