@@ -139,6 +139,7 @@ fn every_unsupported_variable_is_refused_with_its_value_and_its_name() {
         #[cfg(not(feature = "tls"))]
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://h", "tls"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "grpc://h", "scheme"),
+        ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "grpcs://h", "scheme"),
     ] {
         let error = error_of(with_env(&[(name, value)]));
         assert!(matches!(error, BuildError::Unsupported { .. }), "{error:?}");
@@ -159,6 +160,7 @@ fn every_unsupported_value_of_the_code_is_refused_with_its_value_and_its_method(
         #[cfg(not(feature = "tls"))]
         (plain().endpoint("https://h"), "https://h", "Builder::endpoint"),
         (plain().traces_endpoint("grpc://h"), "grpc://h", "Builder::traces_endpoint"),
+        (plain().logs_endpoint("grpcs://h"), "grpcs://h", "Builder::logs_endpoint"),
     ] {
         match error_of(builder) {
             BuildError::Unsupported { value: shown, source_name, .. } => {
