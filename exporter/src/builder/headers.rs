@@ -75,6 +75,10 @@ impl Builder {
     }
 }
 
+/// One source serves every protocol, so what any of them decides itself is not the source's.
 fn check(name: &HeaderName) -> Result<(), String> {
+    if name.as_str().starts_with("grpc-") {
+        return Err(format!("the exporter decides {name} itself; remove it from the headers"));
+    }
     RequestHead::check(name).map_err(|error| error.to_string())
 }

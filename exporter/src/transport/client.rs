@@ -60,6 +60,8 @@ struct Idle {
 struct Attempt {
     busy_with: Cell<&'static str>,
     reader: ResponseReader,
+    /// Something of an answer has come.
+    is_answered: bool,
 }
 
 impl Client {
@@ -144,27 +146,40 @@ impl Client {
     }
 
     /// Sends `payload`, with `extra` headers that win over the others.
+    ///
+    /// A connection that was kept and ends without a word was closed by the peer for being idle,
+    /// most likely, so the request is sent once more at once, over a fresh one. Whether the peer
+    /// had taken it is unknown, as with any lost connection: OTLP has such a request sent again
+    /// (H11), and receivers expect duplicates (C3).
     async fn send(
         &mut self,
         payload: &Payload,
         extra: Option<&[(HeaderName, HeaderValue)]>,
     ) -> Outcome {
-        let connection = match self.take_idle() {
-            Some(connection) => connection,
-            None => match self.connector.connect(Alpn::Http1, &self.progress.busy_with).await {
-                Ok(connection) => connection,
-                Err(why) => return Outcome::retry(why),
-            },
-        };
-        let ended = self.talk(&connection, self.request(payload, extra)).await;
-        let now = SystemTime::now();
-        match ended {
-            Ok((response, is_sent)) => {
-                let outcome = judge(&response, payload.records, now);
-                self.keep(connection, &response, is_sent);
-                outcome
+        loop {
+            let kept = self.take_idle();
+            let is_kept = kept.is_some();
+            let connection = match kept {
+                Some(connection) => connection,
+                None => match self.connector.connect(Alpn::Http1, &self.progress.busy_with).await {
+                    Ok(connection) => connection,
+                    Err(why) => return Outcome::retry(why),
+                },
+            };
+            let ended = self.talk(&connection, self.request(payload, extra)).await;
+            let now = SystemTime::now();
+            match ended {
+                Ok((response, is_sent)) => {
+                    let outcome = judge(&response, payload.records, now);
+                    self.keep(connection, &response, is_sent);
+                    return outcome;
+                }
+                // There is no other kept one, so this happens once.
+                Err(_) if is_kept && !self.progress.is_answered => {
+                    self.progress = Attempt::new(self.limits);
+                }
+                Err(cut) => return judge_cut(&cut, self.take_response(), payload.records, now),
             }
-            Err(cut) => judge_cut(&cut, self.take_response(), payload.records, now),
         }
     }
 
@@ -272,7 +287,10 @@ impl Client {
         let progress = match received {
             Err(error) => return Err(Cut::lost(&error)),
             Ok(0) => reader.end_of_stream(),
-            Ok(_) => reader.feed(&self.buffer),
+            Ok(_) => {
+                self.progress.is_answered = true;
+                reader.feed(&self.buffer)
+            }
         };
         progress.map_err(|error| match sent {
             Some(Err(error)) if !has_begun => Cut::lost(error),
@@ -302,7 +320,8 @@ impl Client {
 
 impl Attempt {
     fn new(limits: ResponseLimits) -> Self {
-        Self { busy_with: Cell::new("not begun"), reader: ResponseReader::new(limits) }
+        let reader = ResponseReader::new(limits);
+        Self { busy_with: Cell::new("not begun"), reader, is_answered: false }
     }
 }
 

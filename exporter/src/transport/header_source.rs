@@ -148,7 +148,7 @@ impl OutgoingRequest {
     }
 
     /// The body as it is sent, compressed if it is, in pieces: no copy is made for whoever does
-    /// not look.
+    /// not look. Of gRPC it is the message, without the five bytes before it.
     pub fn body(&self) -> impl Iterator<Item = &[u8]> {
         self.body.iter().map(|part| &**part)
     }
