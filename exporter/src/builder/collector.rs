@@ -90,23 +90,49 @@ impl Builder {
     }
 
     fn choose_endpoint(&self, signal: Signal, given: &OfSignal) -> Result<Endpoint, BuildError> {
-        let ((protocol, _), insecure) = (self.choices(given)?, self.is_insecure(given));
-        let scope = |is_base| Scope::new(protocol, signal, is_base, insecure);
+        let ((protocol, _), is_insecure) = (self.choices(given)?, self.is_insecure(given));
+        let GivenEndpoint { value, is_base, source_name } =
+            self.given_endpoint(signal, protocol, given);
+        Endpoint::parse(&value, Scope::new(protocol, signal, is_base, is_insecure), source_name)
+    }
+
+    /// The endpoint of whichever source wins.
+    fn given_endpoint(
+        &self,
+        signal: Signal,
+        protocol: Protocol,
+        given: &OfSignal,
+    ) -> GivenEndpoint {
+        let of = |value: &str, is_base, source_name| GivenEndpoint {
+            value: value.to_owned(),
+            is_base,
+            source_name,
+        };
         if let Some(url) = &self.signal_endpoints[signal.index()] {
-            return Endpoint::parse(url, scope(false), ENDPOINT_METHODS[signal.index()]);
+            return of(url, false, ENDPOINT_METHODS[signal.index()]);
         }
         if let Some(url) = &self.endpoint {
-            return Endpoint::parse(url, scope(true), "Builder::endpoint");
+            return of(url, true, "Builder::endpoint");
         }
-        match &given.endpoint {
-            Some(GivenEndpoint { value, is_base, source_name }) => {
-                Endpoint::parse(value, scope(*is_base), source_name)
-            }
-            None if protocol == Protocol::Grpc => {
-                Endpoint::parse(GRPC_ENDPOINT, scope(true), "the default")
-            }
-            None => Endpoint::parse(ENDPOINT, scope(true), "the default"),
+        let default = if protocol == Protocol::Grpc { GRPC_ENDPOINT } else { ENDPOINT };
+        given.endpoint.clone().unwrap_or_else(|| of(default, true, "the default"))
+    }
+
+    /// The path of a gRPC endpoint, which has no meaning: a service has a path of its own.
+    pub(super) fn unused_path(
+        &self,
+        target: &Target,
+        signal: Signal,
+        given: &OfSignal,
+    ) -> Option<Warning> {
+        let Target::Collector(collector) = target else { return None };
+        if collector.protocol != Protocol::Grpc || collector.endpoint.target == "/" {
+            return None;
         }
+        let GivenEndpoint { source_name, .. } =
+            self.given_endpoint(signal, collector.protocol, given);
+        let why = "grpc has no use for the path of a URL, which is left out".to_owned();
+        Some(Warning { source_name, so: So::Changed, why })
     }
 
     /// Headers of the environment, with those of the code in place of their namesakes.

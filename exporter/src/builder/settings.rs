@@ -106,7 +106,8 @@ impl Builder {
         let reached = given.and_then(|given| Ok((self.collector(signal, &given)?, given)));
         if exporter == SignalExporter::Otlp && self.output.is_none() {
             let (target, given) = reached?;
-            for warning in unused_files(&target, &given.tls) {
+            let path = self.unused_path(&target, signal, &given);
+            for warning in unused_files(&target, &given.tls).into_iter().chain(path) {
                 if !warnings.contains(&warning) {
                     warnings.push(warning);
                 }

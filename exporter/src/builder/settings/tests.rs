@@ -141,3 +141,19 @@ fn the_proxy_of_the_code_beats_the_variable_and_so_do_its_exceptions() {
     let Err(error) = variables().proxy("socks5://p").settings() else { panic!("it is no proxy") };
     assert!(error.to_string().contains("Builder::proxy"), "{error}");
 }
+
+#[test]
+#[cfg(feature = "grpc")]
+fn the_path_of_a_grpc_endpoint_is_warned_of_with_its_source() {
+    let warnings = |builder: Builder| {
+        let mut warnings = Vec::new();
+        let given = builder.read_env().settings;
+        builder.protocol(Protocol::Grpc).resolve(given, &mut warnings).unwrap();
+        warnings.iter().map(|warning| warning.source_name).collect::<Vec<_>>()
+    };
+    let variable = with_env(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:4317/v1/traces")]);
+    assert_eq!(warnings(variable), ["OTEL_EXPORTER_OTLP_ENDPOINT"]);
+    let code = with_env(&[]).logs_endpoint("http://h:4317/x");
+    assert_eq!(warnings(code), ["Builder::logs_endpoint"]);
+    assert_eq!(warnings(with_env(&[]).endpoint("http://h:4317/")), Vec::<&str>::new());
+}
