@@ -14,8 +14,8 @@
 //! ```
 //!
 //! In scope: traces, logs and metrics from `opentelemetry_sdk` 0.33 ([`otel_0_33`]), spans and log
-//! records that are plain data ([`direct`]), over OTLP/HTTP to a collector, in protobuf or JSON and
-//! compressed if asked for, or as lines of OTLP/JSON to a file ([`Builder::file`]); and reading
+//! records that are plain data ([`direct`]), over OTLP/HTTP (protobuf or JSON) or OTLP/gRPC to a
+//! collector, compressed if asked for, or as lines of OTLP/JSON to a file ([`Builder::file`]); and reading
 //! encoded OTLP without decoding it ([`wire`]).
 //! Each [`Signal`] has a buffer, connections and counters of its own, so a collector that is slow
 //! with one does not hold up the others. What belongs to a feature that a build has not (gRPC, https,
@@ -42,6 +42,8 @@
 //! # Features
 //!
 //! - `otel_0_33` (default): the doors for `opentelemetry_sdk` 0.33, [`otel_0_33`].
+//! - `grpc`: `Protocol::Grpc`, by [h2](https://docs.rs/h2) on the exporter's own runtime. h2 takes
+//!   two traits of tokio's; no tokio runtime comes with it.
 //! - `zstd`: [`Compression::Zstd`]. It is C, so a build with it needs a C compiler; gzip is always
 //!   there and needs none.
 //! - `tls`: https endpoints, by [rustls](https://docs.rs/rustls); `TlsConfig` says whom to trust and

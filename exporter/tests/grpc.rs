@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use prost::Message;
-use spanwire::{BuildError, Builder, FlushError, Protocol};
+use spanwire::{BuildError, Builder, FlushError, Protocol, ShutdownError};
 
 use server::{GrpcOptions, GrpcReply, GrpcServer};
 use support::otel::{
@@ -308,6 +308,40 @@ fn a_goodbye_lets_requests_under_way_finish_and_later_ones_go_elsewhere() {
         assert!(ids.len() == 30 && ids.values().all(|copies| *copies == 1), "{io:?}");
         assert_eq!(exporter.stats().delivered, 30, "{io:?}");
         assert!(server.connections() >= 2, "{io:?}");
+    }
+}
+
+#[test]
+fn goodbyes_in_the_middle_of_many_requests_lose_nothing() {
+    for io in DRIVERS {
+        let server = GrpcServer::scripted(|number| match number % 5 {
+            0 => GrpcReply::AcceptAndGoAway,
+            _ => GrpcReply::Accept,
+        });
+        let exporter = builder(server.endpoint()).0.io(io).batch_records(1).build().unwrap();
+        end_spans(&provider(&exporter, "service"), 100);
+        exporter.flush(LONG).unwrap();
+        // What a peer may not have processed is sent again.
+        assert_eq!((server.ids().len(), exporter.stats().delivered), (100, 100), "{io:?}");
+        assert_balanced(&exporter.stats(), 100);
+    }
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_a_peer_that_reads_nothing() {
+    for io in DRIVERS {
+        let server = GrpcServer::with_options(
+            GrpcOptions { window: Some(1 << 16), ..GrpcOptions::default() },
+            |_| GrpcReply::StallUnread,
+        );
+        let exporter =
+            builder(server.endpoint()).0.io(io).timeout(LONG).batch_bytes(1 << 20).build().unwrap();
+        end_large_spans(&provider(&exporter, "service"), 5);
+        server.wait_for_calls(1);
+        let ended = exporter.shutdown(Duration::from_millis(100));
+        assert_eq!(ended, Err(ShutdownError::Timeout { left: 5 }), "{io:?}");
+        assert_eq!(exporter.stats().dropped.shutdown, 5);
+        assert_balanced(&exporter.stats(), 5);
     }
 }
 

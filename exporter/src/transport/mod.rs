@@ -1,9 +1,11 @@
 //! Carrying requests to a collector.
 //!
 //! What can be decided without a socket is pure: where an endpoint string points (`endpoint`),
-//! whether a proxy is between (`proxy`), the bytes of HTTP/1.1 ([`http1`]), what an answer means (`verdict`). What needs one drives
-//! those: `connect`, over which kind of socket `connection` hides, and `client`. `lines` is what stands in for a collector: a file. There is no pool: each of the exporter's lanes owns a client,
-//! and a client keeps one connection.
+//! whether a proxy is between (`proxy`), the bytes of HTTP/1.1 ([`http1`]), what an answer means
+//! (`verdict`). What needs one drives those: `connect`, over which kind of socket `connection`
+//! hides, and `client`. `lines` is what stands in for a collector: a file. There is no pool: each of
+//! the exporter's lanes owns a client, and a client keeps one connection; but lanes of gRPC (`grpc`)
+//! share one.
 
 pub(crate) mod balance;
 pub(crate) mod client;
