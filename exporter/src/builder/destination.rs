@@ -144,16 +144,6 @@ impl Destination {
         self.map(|inner| inner.header(name, value))
     }
 
-    /// As [`Builder::header_source`].
-    pub fn header_source(self, source: impl HeaderSource + 'static) -> Self {
-        self.map(|inner| inner.header_source(source))
-    }
-
-    /// As [`Builder::proxy`], without the variables.
-    pub fn proxy(self, url: impl Into<String>) -> Self {
-        self.map(|inner| inner.proxy(url))
-    }
-
     /// As [`Builder::protocol`].
     pub fn protocol(self, protocol: Protocol) -> Self {
         self.map(|inner| inner.protocol(protocol))
