@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Compares what was sent with what somebody else decoded, field by field.
 
-    interop_compare.py SENT RECEIVED
+    interop_compare.py [--duplicates] SENT RECEIVED
 
 SENT is what exporter/examples/interop_send writes: one record a line, a span, a log record or a metric. RECEIVED
 is one request a line, in OTLP/JSON: the file exporter's of an OpenTelemetry Collector, or interop_upb.py's. Both
 are brought into the form of SENT. The order of records, of the attributes of a resource and of the pairs of a map
-(maps in the SDK) means nothing; all other orders do. Prints one line; exits 1 on a difference.
+(maps in the SDK) means nothing; all other orders do. With --duplicates a record may be there twice: somebody lost the
+answer to it. Prints one line; exits 1 on a difference.
 """
 
 import base64
@@ -285,11 +286,12 @@ def shorten(value):
     return text if len(text) <= 200 else f"{text[:200]}... ({len(text)} characters)"
 
 
-def compare(sent_lines, received_lines):
+def compare(sent_lines, received_lines, may_repeat):
     """(identities compared, differences)"""
     sent, found = by_identity((json.loads(line) for line in sent_lines), "sent")
     received, twice = by_identity(received_records(received_lines), "received")
-    found += twice
+    if not may_repeat:
+        found += twice
     found += [f"{identity} was not received" for identity in sent.keys() - received.keys()]
     found += [f"{identity} was never sent" for identity in received.keys() - sent.keys()]
     for identity in sent.keys() & received.keys():
@@ -297,10 +299,11 @@ def compare(sent_lines, received_lines):
     return list(sent), found
 
 
-def main(sent_path, received_path):
+def main(*arguments):
+    sent_path, received_path = [argument for argument in arguments if argument != "--duplicates"]
     with open(sent_path, encoding="utf-8") as sent, open(received_path, encoding="utf-8") as received:
         try:
-            compared, found = compare(sent, received)
+            compared, found = compare(sent, received, "--duplicates" in arguments)
         except ValueError as error:
             sys.exit(f"what was received cannot be compared: {error}")
     for difference in found[:DIFFERENCES_SHOWN]:

@@ -1,21 +1,25 @@
 #!/usr/bin/env python3
 """Receives what a command sends, and decodes it with Google's protobuf (upb).
 
-    interop_upb.py RECEIVED COMMAND [ARGUMENT...]
+    interop_upb.py PROTOCOL RECEIVED COMMAND [ARGUMENT...]
 
-Serves OTLP/HTTP on a loopback port, runs the command with the endpoint in place of each argument `{}`, and writes
-each request body that upb decodes to RECEIVED, as one line of OTLP/JSON. upb refuses more than 100 nested messages
-and lengths of more than 5 bytes, and so does a request that it does not decode: exit 1. So does the command's
-failure. Needs protobuf and opentelemetry-proto from the Python package index.
+Serves OTLP on a loopback port, over HTTP/1.1 (PROTOCOL is `http/protobuf`) or by gRPC's own server (`grpc`), runs the
+command with the endpoint in place of each argument `{}`, and writes each request that upb decodes to RECEIVED, as one
+line of OTLP/JSON. upb refuses more than 100 nested messages and lengths of more than 5 bytes, and so does a request
+that it does not decode: exit 1. So does the command's failure. Needs protobuf, grpcio and opentelemetry-proto from the
+Python package index.
 """
 
 import base64
+import contextlib
 import http.server
 import json
 import subprocess
 import sys
 import threading
+from concurrent import futures
 
+import grpc
 from google.protobuf import json_format
 from google.protobuf.internal import api_implementation
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -27,23 +31,38 @@ REQUESTS = {
     "/v1/logs": ExportLogsServiceRequest,
     "/v1/metrics": ExportMetricsServiceRequest,
 }
+SERVICES = {
+    "opentelemetry.proto.collector.trace.v1.TraceService": ExportTraceServiceRequest,
+    "opentelemetry.proto.collector.logs.v1.LogsService": ExportLogsServiceRequest,
+    "opentelemetry.proto.collector.metrics.v1.MetricsService": ExportMetricsServiceRequest,
+}
 IDS = ("traceId", "spanId", "parentSpanId")
 COMMAND_LIMIT_S = 80
 
 
+class Received:
+    """What came, whichever way."""
+
+    lines, failures = [], []
+
+    @classmethod
+    def take(cls, path, message, body):
+        """True if it was decoded."""
+        try:
+            cls.lines.append(otlp_json(message.FromString(body)))
+            return True
+        except Exception as error:  # Whatever it is, it is the result of this test.
+            cls.failures.append(f"{path}: {len(body)} bytes: {error!r}")
+            return False
+
+
 class Receiver(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    lines, failures = [], []
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        try:
-            self.lines.append(otlp_json(REQUESTS[self.path].FromString(body)))
-            status = 200
-        except Exception as error:  # Whatever it is, it is the result of this test.
-            self.failures.append(f"{self.path}: {len(body)} bytes: {error!r}")
-            status = 400
-        self.send_response(status)
+        is_decoded = Received.take(self.path, REQUESTS[self.path], body)
+        self.send_response(200 if is_decoded else 400)
         self.send_header("Content-Type", "application/x-protobuf")
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -76,22 +95,49 @@ def with_ids(value):
     }
 
 
-def main(received_path, *command):
-    if api_implementation.Type() != "upb":
-        sys.exit(f"protobuf is implemented in {api_implementation.Type()}, not upb")
+@contextlib.contextmanager
+def http_server():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        endpoint = f"http://127.0.0.1:{server.server_port}"
+        yield server.server_port
+        server.shutdown()
+
+
+@contextlib.contextmanager
+def grpc_server():
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
+    handlers = [grpc.method_handlers_generic_handler(name, {"Export": export(name, of)}) for name, of in SERVICES.items()]
+    server.add_generic_rpc_handlers(handlers)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield port
+    server.stop(None).wait()
+
+
+def export(name, message):
+    def handle(body, context):
+        if not Received.take(name, message, body):
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not decoded")
+        return b""
+
+    # Bytes in and out: the messages are decoded by `take`.
+    return grpc.unary_unary_rpc_method_handler(handle)
+
+
+def main(protocol, received_path, *command):
+    if api_implementation.Type() != "upb":
+        sys.exit(f"protobuf is implemented in {api_implementation.Type()}, not upb")
+    with {"grpc": grpc_server, "http/protobuf": http_server}[protocol]() as port:
+        endpoint = f"http://127.0.0.1:{port}"
         command = [endpoint if argument == "{}" else argument for argument in command]
         done = subprocess.run(command, timeout=COMMAND_LIMIT_S, stdout=subprocess.PIPE, text=True)
-        server.shutdown()
     with open(received_path, "w", encoding="utf-8") as received:
-        received.writelines(f"{line}\n" for line in Receiver.lines)
-    for failure in Receiver.failures:
+        received.writelines(f"{line}\n" for line in Received.lines)
+    for failure in Received.failures:
         print(failure, file=sys.stderr)
-    if Receiver.failures or done.returncode != 0:
+    if Received.failures or done.returncode != 0:
         print(done.stdout, file=sys.stderr)
-        sys.exit(f"{len(Receiver.failures)} requests were not decoded; the sender ended with {done.returncode}")
+        sys.exit(f"{len(Received.failures)} requests were not decoded; the sender ended with {done.returncode}")
 
 
 if __name__ == "__main__":
