@@ -79,7 +79,7 @@ YAML
     # The notice of a killed job would only look like a failure.
     disown "$collector"
     local polls=$((READY_LIMIT_S * 10))
-    until grep -q "Everything is ready" "$scratch/$1.log"; do
+    until grep -qs "Everything is ready" "$scratch/$1.log"; do
         kill -0 "$collector" 2>/dev/null && [ $((polls -= 1)) -gt 0 ] || {
             cat "$scratch/$1.log" >&2
             fail "the Collector is not ready on port $HTTP_PORT and the three after it"

@@ -124,6 +124,35 @@ through() {
     echo "interop: $1, $name: $(ci/interop_compare.py --duplicates "$scratch/$name.sent" "$scratch/$name.received")"
 }
 
+# start_nghttpd ARGUMENT...: windows of 1 KiB, so that every request waits for more of them many times.
+start_nghttpd() {
+    mkdir -p "$scratch/empty"
+    setsid nghttpd --address=127.0.0.1 --htdocs="$scratch/empty" --window-bits=10 --connection-window-bits=16 "$@" >"$scratch/nghttpd.log" 2>&1 &
+    proxy=$!
+    disown "$proxy"
+    started nghttpd "$PROXY_GRPC_PORT" "$proxy"
+}
+
+# What it echoes is no answer that a collector gives, but one of gRPC: everything counts as delivered, over clear text and TLS.
+# Without the trailer it is no gRPC at all, and everything has to be counted as refused.
+check_nghttpd() {
+    local name=$1-nghttpd gone=(--echo-upload --trailer "grpc-status: 0")
+    start_nghttpd --no-tls "${gone[@]}" "$PROXY_GRPC_PORT"
+    send "$name" "http://127.0.0.1:$PROXY_GRPC_PORT" OTEL_EXPORTER_OTLP_PROTOCOL=grpc || fail "the sender failed: $name"
+    stop_proxy
+    start_nghttpd "${gone[@]}" "$PROXY_GRPC_PORT" "$scratch/server.key" "$scratch/server.pem"
+    send "$name-tls" "https://localhost:$PROXY_GRPC_PORT" OTEL_EXPORTER_OTLP_PROTOCOL=grpc \
+        "OTEL_EXPORTER_OTLP_CERTIFICATE=$scratch/ca.pem" || fail "the sender failed: $name-tls"
+    stop_proxy
+    start_nghttpd --no-tls "$PROXY_GRPC_PORT"
+    if send "$name-404" "http://127.0.0.1:$PROXY_GRPC_PORT" OTEL_EXPORTER_OTLP_PROTOCOL=grpc 2>/dev/null; then
+        fail "a server that is no collector was believed"
+    fi
+    grep -q "UNIMPLEMENTED" "$scratch/$name-404.sender" || fail "nghttpd's 404 is not said to be UNIMPLEMENTED"
+    stop_proxy
+    echo "interop: nghttpd, $1: everything taken through windows of 1 KiB, with and without TLS; its 404 refused"
+}
+
 # check_proxies DRIVER
 check_proxies() {
     local proxy_name
@@ -131,4 +160,5 @@ check_proxies() {
         through "$proxy_name" "$1" http/protobuf "$PROXY_PORT"
         through "$proxy_name" "$1" grpc "$PROXY_GRPC_PORT"
     done
+    check_nghttpd "$1"
 }
