@@ -3,9 +3,12 @@
 import argparse
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -34,11 +37,12 @@ class Failed(Exception):
 class World:
     """What a scenario works with: one driver and protocol, and a folder of its own."""
 
-    def __init__(self, spanwire, driver, folder, is_long):
-        self.spanwire, self.driver, self.folder, self.is_long = spanwire, driver, Path(folder), is_long
+    def __init__(self, spanwire, driver, protocol, folder, is_long):
+        self.spanwire, self.driver, self.protocol, self.is_long = spanwire, driver, protocol, is_long
+        self.folder = Path(folder)
         self.received = []
         self.prefix = []
-        self.environment = {"SPANWIRE_IO": driver}
+        self.environment = {"SPANWIRE_IO": driver, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
 
     @contextlib.asynccontextmanager
     async def sink(self, listen="127.0.0.1:0", prefix=()):
@@ -225,7 +229,7 @@ async def reset_at_every_byte(world):
 async def cut_once(world, port, cut):
     folder = world.folder / f"cut-{cut}"
     folder.mkdir()
-    one = World(world.spanwire, world.driver, folder, world.is_long)
+    one = World(world.spanwire, world.driver, world.protocol, folder, world.is_long)
     async with world.proxy(port, f"reset {cut}") as proxy:
 
         async def during():
@@ -299,6 +303,66 @@ async def moved(world):
     return world.check(report)
 
 
+async def expired(world):
+    """the collector's certificate has expired, until it is replaced"""
+    make_certificates(world.folder)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    use_certificate(context, world.folder, "expired")
+    async with world.sink() as sink, tls_relay(context, sink.port) as port:
+
+        async def during():
+            await asyncio.sleep(BEGIN_S + 1)
+            use_certificate(context, world.folder, "valid")
+
+        report = await world.load(
+            f"https://localhost:{port}", during=during, OTEL_EXPORTER_OTLP_CERTIFICATE=str(world.folder / "ca.pem")
+        )
+    if b"expired" not in world.said:
+        raise Failed(f"nobody was told that a certificate has expired: {world.said.decode()[-500:]}")
+    return world.check(report)
+
+
+def make_certificates(folder):
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    openssl = functools.partial(subprocess.run, cwd=folder, check=True, capture_output=True)
+    authority = ["-days", "2", "-subj", "/CN=faults authority", "-addext", "basicConstraints=critical,CA:TRUE"]
+    openssl(["openssl", "req", "-x509", *key, *authority, "-keyout", "ca.key", "-out", "ca.pem"])
+    (folder / "names").write_text("basicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost\n")
+    for name, days in (("expired", "-1"), ("valid", "2")):
+        openssl(["openssl", "req", *key, "-subj", "/CN=localhost", "-keyout", f"{name}.key", "-out", f"{name}.csr"])
+        by = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", days, "-extfile", "names"]
+        openssl(["openssl", "x509", "-req", "-in", f"{name}.csr", *by, "-out", f"{name}.pem"])
+
+
+def use_certificate(context, folder, name):
+    context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
+
+
+@contextlib.asynccontextmanager
+async def tls_relay(context, to):
+    """OpenSSL before a port that speaks in clear."""
+
+    async def pump(reader, writer):
+        with contextlib.suppress(OSError):
+            while piece := await reader.read(64 << 10):
+                writer.write(piece)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader, writer):
+        upstream_reader, upstream = await asyncio.open_connection("127.0.0.1", to)
+        await asyncio.gather(pump(reader, upstream), pump(upstream_reader, writer))
+
+    server = await asyncio.start_server(serve, "localhost", 0, ssl=context, family=socket.AF_INET)
+    # What a refused handshake says is said by the client already.
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
 async def half_open(world):
     """the network between swallows everything for three seconds, and says nothing"""
     need_root()
@@ -362,12 +426,15 @@ SCENARIOS = [
     stopped,
     moved,
     half_open,
+    expired,
 ]
+# Whose answers are HTTP/1.1's, or are cut at a byte of it.
+HTTP_ONLY = [throttled, endless_answers, header_bombs, garbage, reset_at_every_byte]
 
 
-async def run_one(scenario, spanwire, driver, is_long):
+async def run_one(scenario, spanwire, driver, protocol, is_long):
     with tempfile.TemporaryDirectory(prefix="spanwire-faults-") as folder:
-        return await scenario(World(spanwire, driver, folder, is_long))
+        return await scenario(World(spanwire, driver, protocol, folder, is_long))
 
 
 def drivers():
@@ -392,24 +459,27 @@ def main():
     failures = 0
     for driver in drivers():
         for one in chosen:
-            failures += not told(one, options, driver)
+            failures += not told(one, options, driver, "http/protobuf")
+        for one in chosen:
+            if one not in HTTP_ONLY:
+                failures += not told(one, options, driver, "grpc")
     sys.exit(failures > 0)
 
 
-def told(scenario, options, driver):
+def told(scenario, options, driver, protocol):
     """Runs and prints one; whether it kept its promises."""
-    started, name = time.monotonic(), f"{driver} {scenario.__name__}"
+    started, name = time.monotonic(), f"{driver} {protocol.partition('/')[0]} {scenario.__name__}"
     try:
-        report = asyncio.run(run_one(scenario, options.spanwire, driver, options.long))
+        report = asyncio.run(run_one(scenario, options.spanwire, driver, protocol, options.long))
     except PermissionError as why:
-        print(f"faults: {name:<28} not run: {why}", flush=True)
+        print(f"faults: {name:<31} not run: {why}", flush=True)
         return not os.environ.get("CI")
     except Failed as why:
-        print(f"faults: {name:<28} FAILED: {why}", flush=True)
+        print(f"faults: {name:<31} FAILED: {why}", flush=True)
         return False
     end_ns = report["on_end_ns"]
     print(
-        f"faults: {name:<28} ok in {time.monotonic() - started:4.1f} s: {report['emitted']} emitted, {report['delivered']} delivered, "
+        f"faults: {name:<31} ok in {time.monotonic() - started:4.1f} s: {report['emitted']} emitted, {report['delivered']} delivered, "
         f"{report['dropped']} dropped; {report['rss_mb']} MB; ending a span p50 {end_ns['p50']} ns, p99.9 {end_ns['p999']} ns",
         flush=True,
     )
