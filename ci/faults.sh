@@ -9,4 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cargo build --locked --release --bin spanwire
-exec python3 ci/faults/run.py --spanwire "${CARGO_TARGET_DIR:-target}/release/spanwire" "$@"
+spanwire="${CARGO_TARGET_DIR:-target}/release/spanwire"
+PYTHONDONTWRITEBYTECODE=1 python3 ci/faults/run.py --spanwire "$spanwire" "$@"
+# Everything by turns, on one exporter; ten minutes of it before a release.
+if [ $# = 0 ]; then timeout --kill-after=5s 180s "$spanwire" soak --minutes 1; fi

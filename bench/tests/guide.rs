@@ -29,6 +29,21 @@ fn every_method_of_the_builder_is_in_the_guide() {
     assert_eq!(missing, Vec::<&String>::new());
 }
 
+#[test]
+fn every_row_of_the_environment_is_in_the_guide() {
+    let table = read("exporter/src/env/table.rs");
+    let ids: Vec<_> = table
+        .split("row(")
+        .skip(1)
+        .filter_map(|rest| rest.trim_start().strip_prefix("\"E"))
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    let page = read("docs/guide/configuration.md");
+    let missing: Vec<_> = ids.iter().filter(|id| !page.contains(&format!("| E{id} |"))).collect();
+    assert!(ids.len() > 30, "{ids:?}");
+    assert_eq!(missing, Vec::<&&str>::new());
+}
+
 /// The string literals of a method that stands at the depth of an `impl`.
 fn strings_of_method<'a>(source: &'a str, name: &str) -> Vec<&'a str> {
     let body = source.split(name).nth(1).and_then(|rest| rest.split("\n    }").next());
@@ -48,7 +63,8 @@ fn builder_sources() -> Vec<PathBuf> {
 fn methods_of(path: &Path) -> Vec<String> {
     let source = fs::read_to_string(path).expect("a source");
     let blocks = source.split("impl Builder {").skip(1).filter_map(|rest| rest.split("\n}").next());
-    let declarations = blocks.flat_map(str::lines).filter_map(|line| line.strip_prefix("    pub fn "));
+    let declarations =
+        blocks.flat_map(str::lines).filter_map(|line| line.strip_prefix("    pub fn "));
     let name = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     declarations.map(name).collect()
 }
