@@ -334,8 +334,8 @@ impl Builder {
     /// # Errors
     ///
     /// [`BuildError`] for an endpoint or header that cannot be used, for a value that is out of
-    /// its bounds, for one that OTLP knows and this build does not support (gRPC, https,
-    /// compression), and if the thread or its driver could not be started. A malformed number in
+    /// its bounds, for one that OTLP knows and whose feature this build has not (gRPC,
+    /// https, zstd), and if the thread or its driver could not be started. A malformed number in
     /// the environment is a diagnostic, not an error.
     pub fn build(self) -> Result<Exporter, BuildError> {
         Ok(Exporter::assembled(Home::start(self.settings()?)?))

@@ -1,4 +1,4 @@
-//! What a user may choose of OTLP, as the specification names it; not all of it is built yet.
+//! What a user may choose of OTLP, as the specification names it, and what of it this build has.
 //!
 //! Source: opentelemetry-specification, protocol/exporter.md, "Configuration Options".
 
