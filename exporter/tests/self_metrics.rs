@@ -1,6 +1,9 @@
 //! The specification's self-metrics, exact against the tests' own counts: what a provider of the
 //! user's collects, and the same in `stats()`.
+#![cfg(target_os = "linux")]
 
+#[path = "support/grpc.rs"]
+mod server;
 mod support;
 
 use std::collections::BTreeMap;
@@ -19,8 +22,9 @@ use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use prost::Message;
 use spanwire::otel_0_33::{MetricExporter, SpanExporter, observe};
-use spanwire::{Exporter, ExporterStats};
+use spanwire::{Builder, Exporter, ExporterStats, Protocol};
 
+use server::{GrpcReply, GrpcServer};
 use support::otel::{
     DRIVERS, LONG, assert_balanced, builder, emit_logs, end_spans, logger_provider, provider,
 };
@@ -288,6 +292,59 @@ fn an_observed_exporter_is_not_kept_alive() {
     drop((spans, exporter));
     assert_eq!(collector.ids().len(), 3, "the last handle has flushed");
     assert_eq!(seen.collect(&meters).of("otel.sdk.exporter.span.exported").count(), 0);
+}
+
+#[test]
+fn an_operation_over_grpc_is_observed_with_the_name_of_its_last_status() {
+    let status = |code: u8| vec![("grpc-status", code.to_string())];
+    let server = GrpcServer::scripted(move |number| match number {
+        0 => GrpcReply::Trailers(status(14)),
+        1 => GrpcReply::Accept,
+        _ => GrpcReply::TrailersOnly(200, status(3)),
+    });
+    let builder = builder(server.endpoint()).0.protocol(Protocol::Grpc);
+    let exporter = builder.build().unwrap();
+    let (meters, seen) = observed(&exporter);
+    let spans = provider(&exporter, "service");
+    end_spans(&spans, 5);
+    exporter.flush(LONG).unwrap();
+    end_spans(&spans, 3);
+    exporter.flush(LONG).unwrap_err();
+    let seen = seen.collect(&meters);
+    let exported = "otel.sdk.exporter.span.exported";
+    let causes = [None, Some("INVALID_ARGUMENT"), Some("UNAVAILABLE")];
+    assert_eq!(causes.map(|cause| seen.sum(exported, cause)), [5, 3, 0]);
+    let timed = seen.of("otel.sdk.exporter.operation.duration");
+    let mut statuses: Vec<_> = timed.map(|it| (it.text("rpc.status_code"), it.value)).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [("INVALID_ARGUMENT", 1), ("OK", 1)]);
+    let mut exporters = seen.0.iter().filter(|it| it.metric.starts_with("otel.sdk.exporter.span"));
+    assert!(exporters.all(|it| it.text("otel.component.type") == "otlp_grpc_span_exporter"));
+    assert!(seen.0.iter().all(|it| !it.attributes.contains_key("http.response.status_code")));
+    exporter.shutdown(LONG).unwrap();
+}
+
+#[test]
+fn each_kind_of_exporter_has_its_type_and_each_exporter_its_number() {
+    let types = |builder: Builder| {
+        let exporter = builder.build().unwrap();
+        let names = |it: &ExporterStats| (it.component_type, it.component_name.to_string());
+        exporter.stats().exporters.iter().map(names).collect::<Vec<_>>()
+    };
+    let http = || builder("http://localhost:4318").0;
+    let first = types(http());
+    let second = types(http());
+    assert!(first.iter().zip(&second).all(|(one, other)| one.0 == other.0 && one.1 != other.1));
+    let kinds = |builder| types(builder).into_iter().map(|(kind, _)| kind).collect::<Vec<_>>();
+    let expected =
+        ["otlp_http_span_exporter", "otlp_http_log_exporter", "otlp_http_metric_exporter"];
+    assert_eq!(kinds(http()), expected);
+    let json = expected.map(|kind| kind.replace("http", "http_json"));
+    assert_eq!(kinds(http().protocol(Protocol::HttpJson)), json);
+    let grpc = expected.map(|kind| kind.replace("http", "grpc"));
+    assert_eq!(kinds(http().protocol(Protocol::Grpc)), grpc);
+    let file = ["Span", "Log", "Metric"].map(|what| format!("spanwire::File{what}Exporter"));
+    assert_eq!(kinds(Exporter::builder().env_from(|_| None).stdout()), file);
 }
 
 /// A provider that observes `exporter`, and what it collects.
