@@ -21,6 +21,10 @@
 //! with one does not hold up the others. What belongs to a feature that a build has not (gRPC, https,
 //! zstd) is an error of [`Builder::build`] if asked for.
 //!
+//! What it does is told in three ways: [`Stats`], the self-metrics of the specification
+//! (`otel_0_33::observe`), and diagnostics ([`Builder::on_diagnostic`]). A forked child has an
+//! exporter of its own ([`Exporter`], "Forks").
+//!
 //! # Examples
 //!
 //! ```
