@@ -329,6 +329,17 @@ impl Builder {
         self
     }
 
+    /// As [`env_from`](Self::env_from), with values that need not be text.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn env_from_os(
+        mut self,
+        lookup: impl Fn(&str) -> Option<OsString> + Send + 'static,
+    ) -> Self {
+        self.lookup = Box::new(lookup);
+        self
+    }
+
     /// Checks everything and starts the exporter's thread.
     ///
     /// # Errors
