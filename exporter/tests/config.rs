@@ -491,3 +491,24 @@ fn a_file_in_place_of_a_collector_overrules_what_says_how_to_reach_one() {
     assert_eq!(standing, Standing::Overruled("Builder::file"));
     assert!(explanation.error.is_none());
 }
+
+#[test]
+fn a_grpc_endpoint_without_a_scheme_is_in_clear_only_if_it_is_said_to_be_insecure() {
+    let explain = |insecure: &'static str| {
+        with_env(&[
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "h:4317"),
+            ("OTEL_EXPORTER_OTLP_INSECURE", insecure),
+        ])
+        .explain()
+    };
+    let source = |insecure| explain(insecure).error.and_then(|error| error.source_name());
+    if cfg!(feature = "grpc") {
+        assert_eq!(source("true"), None);
+        // It is TLS then, which may be a feature that is not there.
+        let expected = (!cfg!(feature = "tls")).then_some("OTEL_EXPORTER_OTLP_ENDPOINT");
+        assert_eq!(source("false"), expected);
+    } else {
+        assert_eq!(source("true"), Some("OTEL_EXPORTER_OTLP_PROTOCOL"));
+    }
+}

@@ -146,7 +146,8 @@ impl Builder {
         let of_signal = self.signal_endpoints.get(index).and_then(Option::as_ref);
         let methods =
             ["Builder::traces_endpoint", "Builder::logs_endpoint", "Builder::metrics_endpoint"];
-        let of_all = self.endpoint.as_ref().map(|_| "Builder::endpoint");
+        let several = (!self.endpoints.is_empty()).then_some("Builder::endpoints");
+        let of_all = several.or_else(|| self.endpoint.as_ref().map(|_| "Builder::endpoint"));
         of_signal.map(|_| methods[index]).or(of_all)
     }
 }
