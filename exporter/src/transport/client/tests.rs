@@ -3,6 +3,7 @@
 mod headers;
 mod hostile;
 mod proxy;
+#[cfg(unix)]
 mod unix;
 
 use std::io::{Read, Write};

@@ -99,6 +99,7 @@ fn https_has_a_default_port_of_its_own() {
 }
 
 #[test]
+#[cfg(unix)]
 fn a_unix_socket_is_named_in_three_ways_and_asked_for_the_path_of_the_signal() {
     for (value, path) in [
         ("unix:/run/otel.sock", "/run/otel.sock"),
