@@ -18,8 +18,10 @@
 //! collector, compressed if asked for, or as lines of OTLP/JSON to a file ([`Builder::file`]); and reading
 //! encoded OTLP without decoding it ([`wire`]).
 //! Each [`Signal`] has a buffer, connections and counters of its own, so a collector that is slow
-//! with one does not hold up the others. What belongs to a feature that a build has not (gRPC, https,
-//! zstd) is an error of [`Builder::build`] if asked for.
+//! with one does not hold up the others. There may be several destinations
+//! ([`Builder::destination`]), each with a queue, retries and counters of its own, and a
+//! destination may be a set of endpoints ([`Builder::endpoints`]). What belongs to a feature that a
+//! build has not (gRPC, https, zstd) is an error of [`Builder::build`] if asked for.
 //!
 //! What it does is told in three ways: [`Stats`], the self-metrics of the specification
 //! (`otel_0_33::observe`), and diagnostics ([`Builder::on_diagnostic`]). A forked child has an

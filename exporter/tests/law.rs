@@ -2,6 +2,9 @@
 //! a collector that refuses, stalls, hangs up and is away, buffers that are too small, and a
 //! shutdown at any point.
 //!
+//! Some have a second destination, of which the law holds as well, for what it was handed; some a
+//! set of endpoints, each with faults of its own, in place of the one collector.
+//!
 //! `emitted = delivered + rejected + dropped + in flight`, for each signal. The oracle is not a
 //! difference of our own counters: `emitted` is what the test itself has counted, and what is
 //! said to be delivered, rejected or refused is compared with the unique ids that the collector
@@ -37,7 +40,8 @@ use opentelemetry_sdk::trace::{
 use proptest::prelude::*;
 use prost::Message;
 use spanwire::otel_0_33::{MetricExporter, SpanExporter};
-use spanwire::{Exporter, ShutdownError, Signal, SignalStats, TemporalityPreference, WhenFull};
+use spanwire::{Balance, Destination, Exporter, ShutdownError, Signal, SignalStats};
+use spanwire::{TemporalityPreference, WhenFull};
 
 use support::otel::{DRIVERS, LONG, builder, logger_provider, provider};
 use support::{Collector, Exchange, Reply};
@@ -61,11 +65,23 @@ struct Program {
     producers: Vec<Vec<Step>>,
     /// What the collector does with its first requests; it accepts all others.
     faults: Vec<Fault>,
+    shape: Shape,
     when_full: WhenFull,
     lanes: usize,
     /// Otherwise there are no retries.
     retries: bool,
     end: End,
+}
+
+/// Where records go besides the collector of the program; that one has these faults.
+#[derive(Clone, Debug)]
+enum Shape {
+    /// Nowhere.
+    One,
+    /// All of them also there, and independently.
+    Beside(Vec<Fault>),
+    /// Some of them there instead.
+    Set(Vec<Fault>, Balance),
 }
 
 #[derive(Clone, Debug)]
@@ -109,11 +125,12 @@ enum End {
 
 impl Program {
     fn run(&self) {
-        let faults = self.faults.clone();
-        let collector = Collector::recording(move |request| {
-            faults.get(request).map_or(Reply::Accept, |fault| fault.reply())
-        });
-        let exporter = self.exporter(&collector);
+        let collector = faulty(&self.faults);
+        let other = match &self.shape {
+            Shape::One => None,
+            Shape::Beside(faults) | Shape::Set(faults, _) => Some(faulty(faults)),
+        };
+        let exporter = self.exporter(&collector, other.as_ref());
         let world = World::new(&exporter);
         let ended = thread::scope(|scope| {
             let producers: Vec<_> = self
@@ -135,20 +152,42 @@ impl Program {
         let is_cut = matches!(ended, Err(ShutdownError::Timeout { .. }));
         // A time limit may pass while an answer is on its way.
         let is_exact = !is_cut && !self.can_time_out();
-        let (stats, exchanges) = (exporter.stats(), collector.exchanges());
+        let (stats, mut exchanges) = (exporter.stats(), collector.exchanges());
+        let others = other.map(|other| other.exchanges()).unwrap_or_default();
+        if let Shape::Set(..) = self.shape {
+            exchanges.extend_from_slice(&others);
+        }
         for signal in Signal::ALL {
             let received = Received::of(signal, &exchanges);
             let emitted = &emitted[signal.index()];
+            assert_eq!(stats.signal(signal).emitted, emitted.len() as u64, "{stats:?}");
             received.check(stats.signal(signal), emitted, is_exact);
+            if let [beside] = &stats.destinations[..] {
+                let received = Received::of(signal, &others);
+                received.check(beside.signal(signal), emitted, is_exact);
+                check_handed(beside.signal(signal), stats.signal(signal));
+            }
         }
         assert_eq!(stats.accounted_for(), stats.emitted, "{stats:?}");
     }
 
-    fn exporter(&self, collector: &Collector) -> Exporter {
+    fn exporter(&self, collector: &Collector, other: Option<&Collector>) -> Exporter {
         let timeout = if self.can_time_out() { Duration::from_millis(60) } else { LONG };
         let budget = if self.retries { LONG } else { Duration::ZERO };
-        builder(&collector.endpoint())
-            .0
+        let builder = builder(&collector.endpoint()).0;
+        let builder = match (&self.shape, other) {
+            (Shape::Beside(_), Some(other)) => builder.destination(
+                Destination::new("beside")
+                    .endpoint(other.endpoint())
+                    .timeout(timeout)
+                    .in_flight(self.lanes),
+            ),
+            (Shape::Set(_, balance), Some(other)) => {
+                builder.endpoints([collector.endpoint(), other.endpoint()]).balance(balance.clone())
+            }
+            _ => builder,
+        };
+        builder
             .io(DRIVERS[usize::from(!self.is_uring)])
             .metrics_temporality(TemporalityPreference::Delta)
             .retry_backoff(Duration::from_millis(1), Duration::from_millis(5))
@@ -164,8 +203,27 @@ impl Program {
     }
 
     fn can_time_out(&self) -> bool {
-        self.faults.iter().any(|fault| matches!(fault, Fault::Stall))
+        let others = match &self.shape {
+            Shape::One => &[][..],
+            Shape::Beside(faults) | Shape::Set(faults, _) => faults,
+        };
+        self.faults.iter().chain(others).any(|fault| matches!(fault, Fault::Stall))
     }
+}
+
+fn faulty(faults: &[Fault]) -> Collector {
+    let faults = faults.to_vec();
+    Collector::recording(move |request| {
+        faults.get(request).map_or(Reply::Accept, |fault| fault.reply())
+    })
+}
+
+/// A destination beside the main one was handed all that the main one has dealt with, and nothing
+/// that never came so far.
+fn check_handed(beside: &SignalStats, main: &SignalStats) {
+    let dealt_with = main.delivered + main.rejected + main.dropped.refused;
+    assert!(beside.emitted >= dealt_with, "{beside:?} {main:?}");
+    assert!(beside.emitted <= main.emitted, "{beside:?} {main:?}");
 }
 
 impl Fault {
@@ -344,7 +402,6 @@ impl Received {
     }
 
     fn check(&self, stats: &SignalStats, emitted: &[String], is_exact: bool) {
-        assert_eq!(stats.emitted, emitted.len() as u64, "{stats:?}");
         assert_eq!(stats.accounted_for(), stats.emitted, "{stats:?}");
         assert_eq!(stats.in_flight, 0, "nobody delivers any more: {stats:?}");
         let emitted: HashSet<_> = emitted.iter().cloned().collect();
@@ -404,17 +461,35 @@ fn program() -> impl Strategy<Value = Program> {
         3 => prop::collection::vec(fault(), 0..12),
         1 => prop::collection::vec(prop_oneof![3 => fault(), 1 => Just(Fault::Stall)], 1..6),
     ];
-    (producers, faults, when_full(), 1..5_usize, any::<bool>(), any::<bool>(), end()).prop_map(
-        |(producers, faults, when_full, lanes, retries, is_uring, end)| Program {
+    let options = (when_full(), 1..5_usize, any::<bool>(), any::<bool>());
+    (producers, faults, shape(), options, end()).prop_map(
+        |(producers, faults, shape, (when_full, lanes, retries, is_uring), end)| Program {
             is_uring,
             producers,
             faults,
+            shape,
             when_full,
             lanes,
             retries,
             end,
         },
     )
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    let faults = || prop::collection::vec(fault(), 0..12);
+    let balance = prop::sample::select(vec![
+        Balance::RoundRobin,
+        Balance::Weighted(vec![3, 1]),
+        Balance::LeastInFlight,
+        Balance::Random,
+        Balance::ByTraceId,
+    ]);
+    prop_oneof![
+        1 => Just(Shape::One),
+        1 => faults().prop_map(Shape::Beside),
+        1 => (faults(), balance).prop_map(|(faults, balance)| Shape::Set(faults, balance)),
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {

@@ -366,3 +366,6 @@ const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
 const RESOLVE_PAUSE: Duration = Duration::from_secs(1);
 /// Addresses of one name that are used.
 const ADDRESSES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests;
