@@ -87,3 +87,30 @@ fn headers_that_change_are_asked_for_and_told_of_unauthenticated() {
         assert!(was_told.load(Ordering::SeqCst));
     }
 }
+
+#[test]
+fn a_peer_that_speaks_http1_is_told_of_by_name_and_the_data_waits() {
+    for io in DRIVERS {
+        let listener = std::net::TcpListener::bind((support::own_ip(), 0)).unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let answering = std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            let answer = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n";
+            std::io::Write::write_all(&mut peer, answer).unwrap();
+            // Until the other end has had enough.
+            let _ = std::io::copy(&mut peer, &mut std::io::sink());
+        });
+        let (builder, diagnostics) = builder(&endpoint);
+        let exporter = builder.io(io).build().unwrap();
+        // It would be flushed if it were dropped now.
+        let provider = provider(&exporter, "service");
+        end_spans(&provider, 1);
+        assert!(exporter.flush(std::time::Duration::from_millis(1)).is_err());
+        let told = diagnostics.wait_for("ExportFailing");
+        assert!(told.contains("is not acceptable gRPC"), "{told}");
+        assert!(told.contains("check that the endpoint is an OTLP/gRPC port"), "{told}");
+        answering.join().unwrap();
+        exporter.shutdown(std::time::Duration::ZERO).unwrap_err();
+        assert_balanced(&exporter.stats(), 1);
+    }
+}
