@@ -22,7 +22,8 @@ use support::Collector;
 use support::otel::LONG;
 
 /// What a child process does, by name.
-const SCENARIOS: [(&str, fn()); 7] = [
+const SCENARIOS: [(&str, fn()); 8] = [
+    ("events and links", events_and_links),
     ("example", || example::main().unwrap()),
     ("in one tokio thread", in_one_tokio_thread),
     ("second time", second_time),
@@ -198,6 +199,51 @@ fn collecting() {
     while delivered() < 3 {
         std::thread::yield_now();
     }
+    guard.shutdown(LONG).unwrap();
+}
+
+#[test]
+fn what_the_sdk_reads_by_itself_applies() {
+    for (sampler, ratio, expected) in [
+        ("always_off", "", 0),
+        ("traceidratio", "0", 0),
+        ("parentbased_traceidratio", "1", 1),
+        ("always_on", "", 1),
+    ] {
+        let collector = Collector::start();
+        run(
+            "example",
+            &[
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.endpoint()),
+                ("OTEL_TRACES_SAMPLER", sampler),
+                ("OTEL_TRACES_SAMPLER_ARG", ratio),
+            ],
+        );
+        assert_eq!(collector.spans().len(), expected, "{sampler}");
+    }
+    let collector = Collector::start();
+    run(
+        "events and links",
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.endpoint()),
+            ("OTEL_SPAN_EVENT_COUNT_LIMIT", "1"),
+            ("OTEL_SPAN_LINK_COUNT_LIMIT", "2"),
+        ],
+    );
+    let span = collector.spans()[0].span.clone();
+    assert_eq!((span.events.len(), span.dropped_events_count), (1, 2));
+    assert_eq!((span.links.len(), span.dropped_links_count), (2, 1));
+}
+
+fn events_and_links() {
+    use opentelemetry::trace::{Span, SpanContext};
+    let guard = spanwire::init().unwrap();
+    let mut span = guard.tracer_provider().tracer("shop").start("a span");
+    for name in ["one", "two", "three"] {
+        span.add_event(name, vec![]);
+        span.add_link(SpanContext::NONE, vec![]);
+    }
+    span.end();
     guard.shutdown(LONG).unwrap();
 }
 

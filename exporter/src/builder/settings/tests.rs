@@ -157,3 +157,56 @@ fn the_path_of_a_grpc_endpoint_is_warned_of_with_its_source() {
     assert_eq!(warnings(code), ["Builder::logs_endpoint"]);
     assert_eq!(warnings(with_env(&[]).endpoint("http://h:4317/")), Vec::<&str>::new());
 }
+
+/// The settings of each signal.
+fn lines(builder: Builder) -> [LineSettings; Signal::ALL.len()] {
+    builder.settings().unwrap().lines
+}
+
+#[test]
+fn the_variables_of_the_batch_processors_apply_to_their_signal_and_the_code_beats_them() {
+    let variables = || {
+        with_env(&[
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "10000"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "300"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "7"),
+            ("OTEL_BSP_MAX_CONCURRENT_EXPORTS", "2"),
+            ("OTEL_BLRP_MAX_QUEUE_SIZE", "1"),
+            ("OTEL_BLRP_SCHEDULE_DELAY", "8"),
+        ])
+    };
+    let [traces, logs, metrics] = lines(variables());
+    // So many records of 1 KiB; and no buffer is below 1 MiB.
+    let bytes = [&traces, &logs, &metrics].map(|line| line.submit_bytes_max);
+    assert_eq!(bytes, [10_000 << 10, 1 << 20, 16 << 20]);
+    assert_eq!(
+        traces.pipe.chunks * traces.pipe.chunk_bytes,
+        (10_000_usize << 10).next_multiple_of(64 << 10)
+    );
+    assert_eq!((traces.batch.records_max, logs.batch.records_max), (Some(300), None));
+    let ms = Duration::from_millis;
+    assert_eq!([traces.age_max, logs.age_max, metrics.age_max], [ms(7), ms(8), ms(1000)]);
+    assert_eq!([traces.lanes, logs.lanes, metrics.lanes], [2, 4, 4]);
+
+    let code = variables().buffer_bytes(2 << 20).batch_records(5).batch_age(ms(1)).in_flight(3);
+    for line in lines(code) {
+        assert_eq!((line.submit_bytes_max, line.batch.records_max), (2 << 20, Some(5)));
+        assert_eq!((line.age_max, line.lanes), (ms(1), 3));
+    }
+}
+
+#[test]
+fn an_export_timeout_bounds_attempts_retries_and_submissions_and_zero_is_no_limit() {
+    let ms = Duration::from_millis;
+    let bounds = |line: &LineSettings| (line.timeout, line.retry.budget, line.submit_timeout);
+    let [traces, logs, metrics] =
+        lines(with_env(&[("OTEL_BSP_EXPORT_TIMEOUT", "20"), ("OTEL_METRIC_EXPORT_TIMEOUT", "0")]));
+    assert_eq!(bounds(&traces), (Some(ms(20)), ms(20), Some(ms(20))));
+    // As without it.
+    assert_eq!(bounds(&logs), (Some(ms(10_000)), ms(300_000), Some(ms(10_000))));
+    assert_eq!(bounds(&metrics), (Some(ms(10_000)), Duration::MAX, None));
+
+    let code = with_env(&[("OTEL_BSP_EXPORT_TIMEOUT", "20")]);
+    let [traces, ..] = lines(code.export_timeout(ms(30)).retry_budget(ms(40)).timeout(ms(0)));
+    assert_eq!(bounds(&traces), (Some(ms(30)), ms(40), Some(ms(30))));
+}
