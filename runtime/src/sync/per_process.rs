@@ -170,7 +170,9 @@ impl<T: fmt::Debug> fmt::Debug for PerProcess<T> {
 }
 
 /// The right to make this process's value, given back when dropped.
-struct Turn<'a>(&'a AtomicU64);
+struct Turn<'a> {
+    maker: &'a AtomicU64,
+}
 
 impl<'a> Turn<'a> {
     /// None if another thread of this process has it.
@@ -183,14 +185,14 @@ impl<'a> Turn<'a> {
         }
         // Ordering: Acquire pairs with the Release of `drop`: what was pushed before is seen.
         maker.compare_exchange(found, own, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        Some(Self(maker))
+        Some(Self { maker })
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         // Ordering: Release pairs with the Acquire of `take`.
-        self.0.store(NOBODY, Ordering::Release);
+        self.maker.store(NOBODY, Ordering::Release);
     }
 }
 
