@@ -343,7 +343,11 @@ fn a_disabled_sdk_exports_nothing_unless_the_code_says_otherwise() {
 #[test]
 fn what_is_wrong_with_a_signal_that_nobody_exports_is_a_warning_and_no_error() {
     for (name, value) in [
-        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc-of-the-future"),
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "carrier-pigeon"),
+        #[cfg(not(feature = "grpc"))]
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc"),
+        #[cfg(not(feature = "zstd"))]
+        ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "zstd"),
         ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "ftp://h"),
         ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "a b=secret"),
     ] {
