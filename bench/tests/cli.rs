@@ -54,6 +54,12 @@ fn the_options_that_the_documentation_names_are_there() {
     assert_eq!((options.spans, options.runs), (300_000, 5));
     assert_eq!(options.rate, [10_000, 100_000]);
     assert_eq!(options.peers, Kind::ALL, "all peers, when none is named");
+    let soak = "spanwire soak --minutes 10 --rate 9 --protocol grpc --seed 1 --phase-ms 100 --json";
+    assert!(matches!(parse(soak).command, Some(Command::Soak(o)) if o.minutes == 10 && o.json));
+    assert!(Cli::try_parse_from("spanwire soak --minutes 0".split(' ')).is_err());
+    let proxy = "spanwire proxy --to 127.0.0.1:4318 --listen 127.0.0.1:0 --fault stall --script f";
+    assert!(matches!(parse(proxy).command, Some(Command::Proxy(_))));
+    parse("spanwire sink --tls ca.pem --journal ids");
     for protocol in ["grpc", "http", "http-json"] {
         for compression in ["none", "gzip", "zstd"] {
             parse(&format!(
