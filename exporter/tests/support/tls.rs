@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use rcgen::{
@@ -21,7 +21,7 @@ use rustls::{
     SupportedProtocolVersion,
 };
 
-use super::{Collector, Reply, Talk};
+use super::{Collector, PATIENCE, Reply, Talk};
 
 /// An authority that signs certificates.
 pub(crate) struct Authority {
@@ -185,7 +185,11 @@ impl Server {
     }
 
     fn seen(&self) -> Seen {
-        Seen { config: Arc::new(Mutex::new(self.config())), log: Arc::default() }
+        Seen {
+            config: Arc::new(Mutex::new(self.config())),
+            log: Arc::default(),
+            failed: Arc::default(),
+        }
     }
 }
 
@@ -194,6 +198,8 @@ impl Server {
 pub(crate) struct Seen {
     config: Arc<Mutex<Arc<ServerConfig>>>,
     log: Arc<Mutex<Log>>,
+    /// Another handshake has failed.
+    failed: Arc<Condvar>,
 }
 
 #[derive(Default)]
@@ -224,9 +230,12 @@ impl Seen {
         self.log.lock().unwrap().handshakes.clone()
     }
 
-    /// Why handshakes failed, in the server's words.
-    pub(crate) fn failures(&self) -> Vec<String> {
-        self.log.lock().unwrap().failures.clone()
+    /// Why the first handshake that failed did so, in the server's words.
+    pub(crate) fn wait_for_failure(&self) -> String {
+        let none = |log: &mut Log| log.failures.is_empty();
+        let log = self.log.lock().unwrap();
+        let (log, _) = self.failed.wait_timeout_while(log, PATIENCE, none).unwrap();
+        log.failures.first().expect("a handshake that failed").clone()
     }
 
     /// Handshakes that were resumed, and all.
@@ -245,6 +254,7 @@ impl Seen {
         while connection.is_handshaking() {
             if let Err(error) = connection.complete_io(&mut socket) {
                 self.log.lock().unwrap().failures.push(error.to_string());
+                self.failed.notify_all();
                 return Err(error);
             }
         }

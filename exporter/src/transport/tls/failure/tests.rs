@@ -1,6 +1,7 @@
 use rustls::{ClientConfig, InvalidMessage, RootCertStore};
 
 use super::*;
+use crate::transport::tls::material::{Base, Material, Pem, Place};
 
 fn words(identity: Option<&str>) -> Words {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -191,4 +192,27 @@ fn an_error_of_tls_is_told_apart_from_one_of_the_socket() {
     assert!(
         !TlsError::is(&io::Error::other("reset")) && !TlsError::is(&io::ErrorKind::Other.into())
     );
+}
+
+#[test]
+fn whoever_has_asked_for_a_certificate_and_got_none_wants_one() {
+    let place = Place::Text(include_str!("../material/ec.pem").as_bytes().into());
+    let trust = Some(Pem { place, source_name: "TRUST" });
+    let (secrets, _) = Material { trust, ..Material::default() }.load(&Base::new()).unwrap();
+    let words = Words { server: "collector.test".to_owned(), secrets: Arc::new(secrets) };
+    let said = |alert| {
+        let told = words.failure(&Fault::Tls(Error::AlertReceived(alert))).message;
+        let lost = words.failure(&Fault::Lost(io::ErrorKind::ConnectionReset.into())).message;
+        [told, lost]
+            .map(|text| text.contains("the collector wants a client certificate; set OTEL_"))
+    };
+    // OpenSSL's with TLS 1.2, and that of servers in Go.
+    for alert in [AlertDescription::HandshakeFailure, AlertDescription::BadCertificate] {
+        assert_eq!(said(alert), [false, false], "nobody has asked yet");
+    }
+    assert!(words.secrets.http1.client_auth_cert_resolver.resolve(&[], &[]).is_none());
+    for alert in [AlertDescription::HandshakeFailure, AlertDescription::BadCertificate] {
+        assert_eq!(said(alert), [true, true]);
+    }
+    assert_eq!(said(AlertDescription::InternalError), [false, true], "that has another reason");
 }
