@@ -91,6 +91,27 @@ fn a_request_larger_than_one_send_and_a_slow_reader_arrives_whole() {
 }
 
 #[test]
+fn a_request_that_the_socket_takes_in_parts_arrives_whole() {
+    let authority = Authority::new("ours");
+    for io in DRIVERS {
+        let (collector, _) = Server::new(&authority.identity(&[NAME])).start(|_| Reply::Accept);
+        let narrow = cutting(collector.address(), Vec::new());
+        let (builder, _) = to(&collector, trusting(&authority));
+        let builder = builder.endpoint(format!("https://{narrow}"));
+        let exporter = builder.io(io).batch_bytes(900 << 10).batch_age(LONG).build().unwrap();
+        let provider = provider(&exporter, "service");
+        for _ in 0..2 {
+            // Less than what is encrypted for one send, and more than any socket's buffer.
+            end_spans(&provider, 13_000);
+            exporter.flush(LONG).unwrap();
+        }
+        let ids = collector.ids();
+        assert!(ids.len() == 26_000 && ids.values().all(|times| *times == 1));
+        assert_eq!((collector.connections(), exporter.stats().retries), (1, 0));
+    }
+}
+
+#[test]
 fn a_server_that_changes_its_keys_keeps_the_connection() {
     let authority = Authority::new("ours");
     for io in DRIVERS {

@@ -318,9 +318,13 @@ impl Folder {
 }
 
 /// Forwards connections to `address`, of each only so many bytes of what comes back, in turn; then
-/// it hangs up. When the limits are used up there are none.
+/// it hangs up. When the limits are used up there are none. It takes little at once.
 pub(crate) fn cutting(address: SocketAddr, limits: Vec<u64>) -> SocketAddr {
     let listener = TcpListener::bind((address.ip(), 0)).unwrap();
+    // Those that are accepted inherit it. On loopback the usual segment is 64 KiB, and the socket
+    // of who sends takes megabytes.
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(&listener).set_tcp_mss(SEGMENT_BYTES).unwrap();
     let own = listener.local_addr().unwrap();
     thread::spawn(move || {
         let limits = limits.into_iter().chain(std::iter::repeat(u64::MAX));
@@ -331,6 +335,10 @@ pub(crate) fn cutting(address: SocketAddr, limits: Vec<u64>) -> SocketAddr {
     });
     own
 }
+
+/// A segment as on a network.
+#[cfg(target_os = "linux")]
+const SEGMENT_BYTES: u32 = 1448;
 
 fn forward(client: &TcpStream, address: SocketAddr, limit: u64) {
     let Ok(server) = TcpStream::connect(address) else { return };
