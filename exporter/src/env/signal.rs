@@ -50,7 +50,6 @@ pub(super) fn read(env: &mut Env<'_>, names: &Names) -> Result<OfSignal, BuildEr
                 client_certificate: file(env, &names.client_certificate),
             },
             proxies: proxy::read(env),
-            headers: header::read(env, &names.headers)?,
             timeout: env.first_number(&names.timeout).map(millis),
             export_timeout: env.first_number(names.export_timeout).map(millis),
             schedule_delay: env.first_number(names.schedule_delay).map(millis),
@@ -59,6 +58,8 @@ pub(super) fn read(env: &mut Env<'_>, names: &Names) -> Result<OfSignal, BuildEr
             in_flight: names.concurrent_exports.iter().find_map(|name| in_flight(env, name)),
             protocol: env.first_word("protocol", &names.protocol, Protocol::named),
             compression: env.first_word("compression", &names.compression, Compression::named),
+            // Last, so that an error in them leaves nothing unread.
+            headers: header::read(env, &names.headers)?,
         })
     })
 }

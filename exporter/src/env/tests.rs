@@ -585,3 +585,19 @@ fn a_list_of_headers_is_shown_by_names_only() {
         assert_eq!(hidden_headers(list), shown);
     }
 }
+
+/// Found by the fuzz target `env`: what stood after the headers in the reading order was neither
+/// read nor told of.
+#[test]
+fn a_header_that_cannot_be_sent_leaves_no_other_variable_unread() {
+    let reading = reading(&[
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a b=1"),
+        ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "rar"),
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "1"),
+    ]);
+    assert_eq!(reading.warnings.len(), 1);
+    let taken =
+        Taken { source_name: "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", signal: Some(Signal::Traces) };
+    assert!(reading.taken.contains(&taken));
+    assert!(reading.settings.signals[0].is_err());
+}
