@@ -256,9 +256,11 @@ impl BalancedCarrier {
     ) -> Outcome {
         let endpoints = Rc::clone(&self.endpoints);
         let limit = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        // Without an answer in time, names stand for themselves.
-        let _ =
-            timeout(RESOLVE_LIMIT.min(limit.unwrap_or(RESOLVE_LIMIT)), endpoints.refresh()).await;
+        let limit = RESOLVE_LIMIT.min(limit.unwrap_or(RESOLVE_LIMIT));
+        if timeout(limit, endpoints.refresh()).await.is_err() {
+            // Names stand for themselves until there is an answer; nobody waits for it again.
+            endpoints.resolution.has_ended.set(true);
+        }
         loop {
             let now = Instant::now();
             let picked = endpoints.balancer.borrow_mut().pick(
