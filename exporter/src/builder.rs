@@ -167,7 +167,12 @@ impl Builder {
     }
 
     /// Base URL of the collector; `/v1/traces`, `/v1/logs` or `/v1/metrics` is appended to its
-    /// path. Default `http://localhost:4318`.
+    /// path. Default `http://localhost:4318`, for gRPC `http://localhost:4317`.
+    ///
+    /// `https://` needs the feature `tls`. A Unix socket is `unix:/absolute`, `unix:///absolute`
+    /// or `unix:relative`; requests over it have the signal's path and name the host `localhost`.
+    /// gRPC also takes `host:port`, for which [`insecure`](Self::insecure) decides, and has no use
+    /// for a path: a diagnostic says so.
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {
         self.endpoint = Some(url.into());
         self

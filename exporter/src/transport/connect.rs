@@ -39,7 +39,7 @@ pub(crate) struct Connector {
 
 /// What is to be spoken over a connection, which a TLS handshake agrees on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "TLS and gRPC name what they speak")]
+#[cfg_attr(not(feature = "grpc"), allow(dead_code, reason = "only gRPC speaks the other"))]
 pub(crate) enum Alpn {
     /// HTTP/1.1.
     Http1,
