@@ -21,6 +21,9 @@ use rustls::{
     SupportedProtocolVersion,
 };
 
+use spanwire::{Builder, Exporter, Io, TlsConfig};
+
+use super::otel::{Diagnostics, builder};
 use super::{Collector, PATIENCE, Reply, Talk};
 
 /// An authority that signs certificates.
@@ -315,6 +318,31 @@ impl Folder {
         fs::rename(new, &path).unwrap();
         path
     }
+}
+
+/// What servers have certificates for; nobody resolves it.
+pub(crate) const NAME: &str = "collector.test";
+/// Refuses for now, and closes the connection.
+pub(crate) const LATER: Reply = Reply::Refuse(503, "connection: close\r\n", Vec::new());
+
+/// A builder of an exporter to `collector` over TLS, which does not ask for a name by itself.
+pub(crate) fn to(collector: &Collector, tls: TlsConfig) -> (Builder, Diagnostics) {
+    let (builder, diagnostics) = builder(&format!("https://{}", collector.address()));
+    // One lane a signal, so that connections can be counted.
+    (builder.tls(tls.server_name(NAME)).in_flight(1), diagnostics)
+}
+
+pub(crate) fn secure(collector: &Collector, io: Io, tls: TlsConfig) -> Exporter {
+    to(collector, tls).0.io(io).build().unwrap()
+}
+
+/// Trusts whom `authority` has signed.
+pub(crate) fn trusting(authority: &Authority) -> TlsConfig {
+    TlsConfig::new().ca_pem(authority.pem())
+}
+
+pub(crate) fn presenting(tls: TlsConfig, identity: &Identity) -> TlsConfig {
+    tls.client_certificate_pem(&identity.certificate).client_key_pem(&identity.key)
 }
 
 /// Forwards connections to `address`, of each only so many bytes of what comes back, in turn; then
