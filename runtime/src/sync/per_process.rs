@@ -21,7 +21,7 @@ use std::mem::ManuallyDrop;
 use std::ptr;
 
 use super::shim::atomic::{AtomicPtr, AtomicU64, Ordering};
-use super::shim::thread;
+use super::shim::{thread, thread_local};
 use crate::sys::fork::Origin;
 
 /// One value in each process.
@@ -70,7 +70,9 @@ impl<T> PerProcess<T> {
     }
 
     /// Of which the process of `origin` has `value`.
-    pub(crate) fn of(origin: Origin, value: T) -> Self {
+    #[doc(hidden)]
+    #[cfg_attr(not(feature = "internals"), allow(dead_code, reason = "models play a child"))]
+    pub fn of(origin: Origin, value: T) -> Self {
         Self {
             origin,
             first: ManuallyDrop::new(value),
