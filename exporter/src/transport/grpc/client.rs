@@ -179,7 +179,12 @@ impl GrpcClient {
         }
         let trailers = body.trailers().await?;
         let status = trailers.as_ref().and_then(RpcAnswer::read).or(status);
-        Ok(Answer { http_status, is_grpc, status, message: reader.finish() })
+        Ok(Answer {
+            http_status,
+            is_grpc,
+            status,
+            message: reader.finish(coding_of(head.headers())),
+        })
     }
 }
 
@@ -199,6 +204,11 @@ impl From<h2::Error> for Broken {
     fn from(error: h2::Error) -> Self {
         Self::Stream(error)
     }
+}
+
+/// How the messages of an answer are compressed, if they are.
+pub(super) fn coding_of(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get("grpc-encoding").map(HeaderValue::as_bytes)
 }
 
 /// Whether the content of an answer is said to be gRPC's; one that says nothing may be.

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::transport::http1::coding::{Decoded, decode};
+
 /// What stands before a message of `bytes` bytes.
 pub(super) fn prefix(is_compressed: bool, bytes: u32) -> [u8; PREFIX_BYTES] {
     let [a, b, c, d] = bytes.to_be_bytes();
@@ -28,7 +30,7 @@ pub(super) struct MessageReader {
 pub(super) enum MessageError {
     /// It is longer than the limit.
     TooLarge,
-    /// It is compressed, although no coding was asked for.
+    /// It is compressed, in a coding that it does not name or that this build has not.
     Compressed,
     /// Its first byte means nothing.
     Flags,
@@ -66,24 +68,37 @@ impl MessageReader {
         Ok(())
     }
 
-    /// The message, now that the stream has ended; none if nothing has come.
+    /// The message, now that the stream has ended; none if nothing has come. `coding` is what
+    /// `grpc-encoding` says of it.
     ///
     /// # Errors
     ///
-    /// It ended within the message.
-    pub(super) fn finish(self) -> Result<Option<Vec<u8>>, MessageError> {
+    /// It ended within the message, or cannot be decoded within the limit.
+    pub(super) fn finish(self, coding: Option<&[u8]>) -> Result<Option<Vec<u8>>, MessageError> {
         match self.prefix_bytes {
             0 => Ok(None),
-            PREFIX_BYTES if self.message.len() == self.expected() => Ok(Some(self.message)),
+            PREFIX_BYTES if self.message.len() == self.expected() => self.decode(coding).map(Some),
             _ => Err(MessageError::Truncated),
+        }
+    }
+
+    fn decode(self, coding: Option<&[u8]>) -> Result<Vec<u8>, MessageError> {
+        if self.prefix[0] == 0 {
+            return Ok(self.message);
+        }
+        // `identity` is no coding that a compressed message may have.
+        let coding = coding.filter(|name| !name.eq_ignore_ascii_case(b"identity"));
+        match decode(coding.unwrap_or_default(), &self.message, self.bytes_max) {
+            Decoded::Plain(message) => Ok(message),
+            Decoded::TooLarge => Err(MessageError::TooLarge),
+            Decoded::Unreadable => Err(MessageError::Compressed),
         }
     }
 
     fn check_prefix(&self) -> Result<(), MessageError> {
         match self.prefix[0] {
-            0 if self.expected() > self.bytes_max => Err(MessageError::TooLarge),
-            0 => Ok(()),
-            1 => Err(MessageError::Compressed),
+            0 | 1 if self.expected() > self.bytes_max => Err(MessageError::TooLarge),
+            0 | 1 => Ok(()),
             _ => Err(MessageError::Flags),
         }
     }
@@ -98,7 +113,7 @@ impl fmt::Display for MessageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooLarge => "the response message is above the limit",
-            Self::Compressed => "the response message is compressed, which was not asked for",
+            Self::Compressed => "the response message is compressed in a way that nobody asked for",
             Self::Flags => "the response message has unknown flags",
             Self::Several => "more than one response message has come",
             Self::Truncated => "the response message is cut",
@@ -111,6 +126,10 @@ pub(super) const PREFIX_BYTES: usize = 5;
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
     use proptest::prelude::*;
 
     use super::*;
@@ -122,7 +141,7 @@ mod tests {
     fn read(bytes: &[u8], bytes_max: usize) -> Result<Option<Vec<u8>>, MessageError> {
         let mut reader = MessageReader::new(bytes_max);
         reader.feed(bytes)?;
-        reader.finish()
+        reader.finish(None)
     }
 
     #[test]
@@ -142,12 +161,30 @@ mod tests {
     fn what_is_no_single_plain_message_is_refused() {
         assert_eq!(read(b"", 10), Ok(None));
         assert_eq!(read(&prefix(false, 0), 10), Ok(Some(vec![])));
-        assert_eq!(read(&prefix(true, 0), 10), Err(MessageError::Compressed));
+        assert_eq!(read(&[&prefix(true, 1)[..], b"x"].concat(), 10), Err(MessageError::Compressed));
         assert_eq!(read(&[2, 0, 0, 0, 0], 10), Err(MessageError::Flags));
         assert_eq!(read(&[0, 0, 0], 10), Err(MessageError::Truncated));
         assert_eq!(read(&framed(b"abc")[..6], 10), Err(MessageError::Truncated));
         let two = [framed(b"abc"), framed(b"d")].concat();
         assert_eq!(read(&two, 10), Err(MessageError::Several));
+    }
+
+    #[test]
+    fn a_message_in_the_coding_of_the_request_is_decoded_within_the_limit() {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(b"0123456789").unwrap();
+        let packed = encoder.finish().unwrap();
+        let bytes = [&prefix(true, packed.len() as u32)[..], &packed].concat();
+        let read = |coding: Option<&[u8]>, bytes_max| {
+            let mut reader = MessageReader::new(bytes_max);
+            reader.feed(&bytes)?;
+            reader.finish(coding)
+        };
+        assert_eq!(read(Some(b"gzip"), 100), Ok(Some(b"0123456789".to_vec())));
+        assert_eq!(read(Some(b"gzip"), 9), Err(MessageError::TooLarge));
+        for coding in [None, Some(&b"identity"[..]), Some(b"br")] {
+            assert_eq!(read(coding, 100), Err(MessageError::Compressed));
+        }
     }
 
     proptest! {
@@ -164,7 +201,7 @@ mod tests {
                 reader.feed(now).unwrap();
                 rest = later;
             }
-            prop_assert_eq!(reader.finish(), Ok(Some(message)));
+            prop_assert_eq!(reader.finish(None), Ok(Some(message)));
         }
 
         #[test]
@@ -177,7 +214,7 @@ mod tests {
                     return Ok(());
                 }
             }
-            if let Ok(Some(message)) = reader.finish() {
+            if let Ok(Some(message)) = reader.finish(Some(b"gzip")) {
                 prop_assert!(message.len() <= 16);
             }
         }

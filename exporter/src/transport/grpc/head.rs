@@ -33,7 +33,8 @@ impl RequestHead {
         if let Ok(agent) = HeaderValue::from_bytes(&user_agent(given)) {
             headers.insert(USER_AGENT, agent);
         }
-        // No coding of the answer is asked for: it has some hundred bytes.
+        // No coding of the answer is asked for, which has some hundred bytes; who chooses that of the
+        // request all the same is understood.
         headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
         let others = given.iter().filter(|(name, _)| *name != USER_AGENT);
         for (name, value) in others.filter(|(name, value)| check(name, value).is_ok()) {

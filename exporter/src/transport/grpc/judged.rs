@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::client::coding_of;
 use super::frame::MessageReader;
 use super::status::RpcAnswer;
 use super::verdict::{Answer, Cut, judge, judge_cut};
@@ -46,7 +47,7 @@ pub fn judge_answer(
     let outcome = match fed {
         Err(error) => judge_cut(Cut::Message(error)),
         Ok(()) => {
-            let (status, message) = (RpcAnswer::read(&fields), reader.finish());
+            let (status, message) = (RpcAnswer::read(&fields), reader.finish(coding_of(&fields)));
             judge(Answer { http_status, is_grpc: true, status, message }, sent)
         }
     };

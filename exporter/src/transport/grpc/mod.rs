@@ -2,7 +2,7 @@
 //!
 //! In scope: gRPC's framing, metadata, deadlines and statuses, and what each means; one
 //! connection that the lanes of a destination share. HTTP/2 itself is the crate `h2`'s. Out of
-//! scope: streaming calls, compressed answers (none is asked for), service configs, balancing
+//! scope: streaming calls, service configs, balancing
 //! (it is above).
 //!
 //! ```text

@@ -129,11 +129,18 @@ fn delivered(message: Result<Option<Vec<u8>>, MessageError>, sent: u64) -> Outco
 /// An answer that is not gRPC's: a proxy's, or of a server that speaks something else.
 fn of_http(http_status: u16, is_grpc: bool) -> Outcome {
     let content = if is_grpc { "" } else { " and content that is not gRPC's" };
-    judge_status(RpcAnswer {
+    let outcome = judge_status(RpcAnswer {
         code: code_of_http(http_status),
         message: format!("HTTP status {http_status} without a gRPC status{content}"),
         retry_delay: None,
-    })
+    });
+    match outcome {
+        // It was not the peer of the call who said so: a wrong address is no opinion on codings.
+        Outcome::Refused { why } => {
+            Outcome::Refused { why: Failure { refuses_encoding: http_status == 415, ..why } }
+        }
+        other => other,
+    }
 }
 
 fn code_of_http(http_status: u16) -> u8 {

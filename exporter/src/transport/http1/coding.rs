@@ -1,6 +1,7 @@
-//! Undoing a content coding of an answer (RFC 9110, section 8.4). None is asked for, but without an
-//! `accept-encoding` a peer may use any; gzip is understood, because what an answer says of
-//! rejected records is not to be missed.
+//! Undoing a coding of an answer (RFC 9110, section 8.4; of gRPC, doc/compression.md). None is asked
+//! for, but without an `accept-encoding` a peer of HTTP may use any, and grpc-go answers in the coding
+//! of the request whatever was asked for. gzip is understood, and zstd where requests may have it,
+//! because what an answer says of rejected records is not to be missed.
 
 use std::io::Read;
 
@@ -8,7 +9,7 @@ use flate2::read::MultiGzDecoder;
 
 /// What became of an encoded body.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Decoded {
+pub(in crate::transport) enum Decoded {
     /// It is this.
     Plain(Vec<u8>),
     /// It is longer than allowed. No more than that was decoded.
@@ -18,23 +19,50 @@ pub(super) enum Decoded {
 }
 
 /// Decodes `body`, which is encoded as `coding` says, to at most `bytes_max`.
-pub(super) fn decode(coding: &[u8], body: &[u8], bytes_max: usize) -> Decoded {
+pub(in crate::transport) fn decode(coding: &[u8], body: &[u8], bytes_max: usize) -> Decoded {
     let is = |name: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(name);
     if is(b"identity") || body.is_empty() {
         return Decoded::Plain(body.to_vec());
     }
-    if !is(b"gzip") && !is(b"x-gzip") {
-        return Decoded::Unreadable;
+    if is(b"gzip") || is(b"x-gzip") {
+        return read_bounded(MultiGzDecoder::new(body), bytes_max);
     }
+    if is(b"zstd") {
+        return decode_zstd(body, bytes_max);
+    }
+    Decoded::Unreadable
+}
+
+#[cfg(feature = "zstd")]
+fn decode_zstd(body: &[u8], bytes_max: usize) -> Decoded {
+    match zstd::Decoder::with_buffer(body) {
+        Ok(mut decoder) => match decoder.window_log_max(ZSTD_WINDOW_LOG_MAX) {
+            Ok(()) => read_bounded(decoder, bytes_max),
+            Err(_) => Decoded::Unreadable,
+        },
+        Err(_) => Decoded::Unreadable,
+    }
+}
+
+#[cfg(not(feature = "zstd"))]
+fn decode_zstd(_: &[u8], _: usize) -> Decoded {
+    Decoded::Unreadable
+}
+
+fn read_bounded(decoder: impl Read, bytes_max: usize) -> Decoded {
     // One more than allowed, to see that there is more.
     let bounded = (bytes_max as u64).saturating_add(1);
     let mut plain = Vec::new();
-    match MultiGzDecoder::new(body).take(bounded).read_to_end(&mut plain) {
+    match decoder.take(bounded).read_to_end(&mut plain) {
         Ok(_) if plain.len() > bytes_max => Decoded::TooLarge,
         Ok(_) => Decoded::Plain(plain),
         Err(_) => Decoded::Unreadable,
     }
 }
+
+/// A stranger's frame may ask for no larger window than 8 MiB, which is what RFC 9659 allows in HTTP.
+#[cfg(feature = "zstd")]
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
 #[cfg(test)]
 mod tests {
@@ -61,6 +89,20 @@ mod tests {
         assert_eq!(decode(b"gzip", &two, 7), Decoded::Plain(b"partial".to_vec()));
         assert_eq!(decode(b"identity", b"x", 7), Decoded::Plain(b"x".to_vec()));
         assert_eq!(decode(b"gzip", b"", 7), Decoded::Plain(Vec::new()));
+    }
+
+    #[cfg(feature = "zstd")]
+    #[test]
+    fn zstd_is_undone_within_the_limit_and_with_a_small_window_only() {
+        let packed = |body: &[u8]| zstd::encode_all(body, 1).unwrap();
+        assert_eq!(decode(b"zstd", &packed(b"partial"), 7), Decoded::Plain(b"partial".to_vec()));
+        assert_eq!(decode(b"zstd", &packed(b"partial"), 6), Decoded::TooLarge);
+        assert_eq!(decode(b"zstd", &packed(&vec![0; 50 << 20]), 64 << 10), Decoded::TooLarge);
+        let mut wide = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        wide.window_log(27).unwrap();
+        wide.write_all(&[7; 100]).unwrap();
+        assert_eq!(decode(b"zstd", &wide.finish().unwrap(), 1000), Decoded::Unreadable);
+        assert_eq!(decode(b"zstd", b"partial", 100), Decoded::Unreadable);
     }
 
     #[test]

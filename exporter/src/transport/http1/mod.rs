@@ -4,7 +4,7 @@
 //! peer could size beyond the limits.
 //!
 //! In scope: interim responses, the three ways a body can be framed, keep-alive, limits on
-//! everything, gzip of an answer. Out of scope: pipelining, redirects, other codings, upgrades, trailers (they are
+//! everything, gzip and (feature `zstd`) zstd of an answer. Out of scope: pipelining, redirects, other codings, upgrades, trailers (they are
 //! skipped), TLS (it is below), the meaning of a status (it is in `verdict`).
 //!
 //! # States
@@ -58,7 +58,7 @@
 )]
 
 mod chunked;
-mod coding;
+pub(super) mod coding;
 mod fields;
 mod head;
 mod response;
