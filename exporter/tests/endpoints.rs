@@ -119,6 +119,22 @@ fn a_retry_goes_elsewhere_and_a_sick_endpoint_is_left_alone() {
 }
 
 #[test]
+fn a_retry_goes_elsewhere_also_if_its_trace_belongs_here() {
+    let fails_once = |request| match request {
+        0 => Reply::Refuse(503, "", Vec::new()),
+        _ => Reply::Accept,
+    };
+    let collectors = [(); 2].map(|()| Collector::scripted(fails_once));
+    let exporter = balanced(&collectors).balance(Balance::ByTraceId).build().unwrap();
+    end_spans(&provider(&exporter, "service"), 1);
+    exporter.flush(LONG).unwrap();
+    // Here, elsewhere, and here again.
+    let mut requests = collectors.each_ref().map(Collector::requests);
+    requests.sort_unstable();
+    assert_eq!(requests, [1, 2]);
+}
+
+#[test]
 fn a_pause_that_one_endpoint_asks_for_holds_up_nobody_else() {
     let busy = Collector::scripted(|_| Reply::Refuse(429, "retry-after: 3600\r\n", Vec::new()));
     let well = Collector::start();
