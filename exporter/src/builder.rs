@@ -336,8 +336,7 @@ impl Builder {
 
     /// As [`env_from`](Self::env_from), with values that need not be text.
     #[cfg(feature = "internals")]
-    #[doc(hidden)]
-    pub fn env_from_os(
+    pub(crate) fn env_from_os(
         mut self,
         lookup: impl Fn(&str) -> Option<OsString> + Send + 'static,
     ) -> Self {

@@ -232,6 +232,14 @@ pub mod internals {
         Some((read.code, read.message))
     }
 
+    /// As `Builder::env_from`, with values that need not be text.
+    pub fn env_from_os(
+        builder: crate::Builder,
+        lookup: impl Fn(&str) -> Option<std::ffi::OsString> + Send + 'static,
+    ) -> crate::Builder {
+        builder.env_from_os(lookup)
+    }
+
     /// Appends an encoded request as one JSON object.
     ///
     /// # Errors

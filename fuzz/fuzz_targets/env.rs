@@ -15,6 +15,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::{Arc, OnceLock};
 
 use libfuzzer_sys::fuzz_target;
+use spanwire::internals::env_from_os;
 use spanwire::{Explanation, Exporter, Standing};
 
 type Variables = BTreeMap<&'static str, Vec<u8>>;
@@ -37,7 +38,7 @@ fn explain(variables: &Arc<Variables>, otherwise: Option<&'static str>) -> Expla
         None if name == "REQUEST_METHOD" => None,
         None => otherwise.map(OsString::from),
     };
-    Exporter::builder().env_from_os(lookup).explain()
+    env_from_os(Exporter::builder(), lookup).explain()
 }
 
 fn check(explanation: &Explanation, variables: &Variables) {
