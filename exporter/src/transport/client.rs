@@ -9,6 +9,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -45,6 +46,8 @@ pub(crate) struct Client {
     /// What the attempt that is under way has come to. It is kept here and not in the attempt's
     /// future, so that what is known outlives a deadline.
     progress: Attempt,
+    /// What the source gave for it.
+    given: Option<Rc<Given>>,
     /// The receive buffer, reused; it is lent out while a receive is under way.
     buffer: Vec<u8>,
 }
@@ -87,6 +90,7 @@ impl Client {
             unchecked_limit: UNCHECKED_LIMIT,
             idle: None,
             progress: Attempt::new(limits),
+            given: None,
             buffer: Vec::new(),
         }
     }
@@ -100,29 +104,36 @@ impl Client {
         deadline: Option<Instant>,
     ) -> Outcome {
         self.progress = Attempt::new(self.limits);
+        self.given = None;
         let ended = match deadline {
             None => Some(self.exchange(signal, payload).await),
             Some(deadline) => timeout_at(deadline, self.exchange(signal, payload)).await.ok(),
         };
-        ended.unwrap_or_else(|| {
+        let outcome = ended.unwrap_or_else(|| {
             // The exchange was dropped, and its connection with it.
             let cut = Cut::TimedOut(self.progress.busy_with.get());
             judge_cut(&cut, self.take_response(), payload.records, SystemTime::now())
-        })
+        });
+        self.tell_source(&outcome);
+        outcome
     }
 
     async fn exchange(&mut self, signal: Signal, payload: &Payload) -> Outcome {
-        let given = match self.ask_source(signal, payload).await {
-            Ok(given) => given,
+        match self.ask_source(signal, payload).await {
+            Ok(given) => self.given = given.map(Rc::new),
             Err(why) => return Outcome::retry(why),
-        };
-        let outcome = self.send(payload, given.as_ref().map(|given| &*given.headers)).await;
-        if let (Some(source), Some(given)) = (&self.header_source, &given)
-            && matches!(&outcome, Outcome::Refused { why } if why.status == Some(Status::Http(UNAUTHORIZED)))
-        {
-            source.refused(given);
         }
-        outcome
+        let given = self.given.clone();
+        self.send(payload, given.as_ref().map(|given| &*given.headers)).await
+    }
+
+    /// Tells the source if what it gave is no longer good, which the head of an answer says.
+    fn tell_source(&mut self, outcome: &Outcome) {
+        if let (Some(source), Some(given)) = (&self.header_source, self.given.take())
+            && matches!(outcome, Outcome::Refused { why } if why.status == Some(Status::Http(UNAUTHORIZED)))
+        {
+            source.refused(&given);
+        }
     }
 
     /// What the source of headers gives for this request, if there is one.

@@ -87,3 +87,41 @@ fn a_source_that_fails_has_the_attempt_made_again_and_nothing_sent() {
         assert_eq!(server.join().unwrap().len(), 1);
     }
 }
+
+#[test]
+fn a_refusal_whose_body_never_ends_is_told_to_the_source_all_the_same() {
+    for driver in drivers() {
+        let (address, server) = serve(|listener| {
+            let mut silent = Vec::new();
+            // Each request that is not answered in time says so itself, and is made again.
+            loop {
+                let (mut peer, _) = listener.accept().unwrap();
+                let Ok((head, _)) = try_read_request(&mut peer) else { continue };
+                if value(&head, "x-after") == "true" {
+                    break peer.write_all(OK).unwrap();
+                }
+                let _ = peer.write_all(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 9\r\n\r\nno");
+                silent.push(peer);
+            }
+        });
+        let source = FromFn::new(move |request| {
+            Ok(vec![("x-after".to_owned(), request.is_after_refusal().to_string())])
+        });
+        let source = ChangingHeaders::new(source, |_| Ok(()));
+        let connector = connector(&url(address));
+        let make = move || client(connector, Vec::new(), Some(source));
+        let outcomes = with_client_of(driver, make, async |client| {
+            loop {
+                let deadline = Instant::now() + Duration::from_millis(200);
+                let outcome =
+                    client.attempt(Signal::Traces, &payload(&[b"x"]), Some(deadline)).await;
+                if matches!(outcome, Outcome::Refused { .. }) {
+                    break;
+                }
+            }
+            vec![client.attempt(Signal::Traces, &payload(&[b"x"]), guard()).await]
+        });
+        assert_eq!(outcomes, [delivered()]);
+        server.join().unwrap();
+    }
+}
