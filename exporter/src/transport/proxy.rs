@@ -99,11 +99,12 @@ impl Proxy {
             Some(_) => return Err("it is no http:// proxy, and no other kind is supported"),
         };
         // What stands before the last `@` may have any characters if somebody forgot to encode it.
-        let end = rest.find('/').unwrap_or(rest.len());
-        let (user, authority) = match rest[..end].rsplit_once('@') {
-            Some((user, authority)) => (Some(user), authority),
-            None => (None, &rest[..end]),
+        let (user, rest) = match rest.rsplit_once('@') {
+            Some((user, rest)) => (Some(user), rest),
+            None => (None, rest),
         };
+        // What may follow the authority means nothing to a proxy.
+        let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
         let uri: Uri = authority.parse().map_err(|_| "it has no valid host and port")?;
         let authority = uri.authority().ok_or("it has no host")?;
         let port = match authority.as_str()[authority.host().len()..].strip_prefix(':') {

@@ -115,6 +115,9 @@ fn a_proxy_is_a_url_or_a_host_and_a_port() {
         (" p ", "p", 80),
         ("http://[::1]:1", "::1", 1),
         ("http://u:p@p:1/path?query", "p", 1),
+        ("p:1?query", "p", 1),
+        // A password that nobody has encoded.
+        ("http://u:80/a@b?c#d@p:1/", "p", 1),
     ] {
         let found = proxy(value);
         assert_eq!((&*found.host, found.port), (host, port), "{value}");
@@ -151,6 +154,7 @@ fn a_tunnel_is_asked_for_by_host_and_port_and_nothing_else_is_said() {
         ("Aladdin:open%20sesame@p", "http://h", "h:80", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
         ("u@p", "http://h", "h:80", "Basic dTo="),
         ("u:p:q%40@p", "http://h", "h:80", "Basic dTpwOnFA"),
+        ("u:1/2@p", "http://h", "h:80", "Basic dToxLzI="),
     ] {
         let found = String::from_utf8(proxy(proxy_url).request(&endpoint(url))).unwrap();
         let credentials = match credentials {
