@@ -99,7 +99,7 @@ fn put(head: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) {
 const OWN_USER_AGENT: &str = concat!("spanwire/", env!("CARGO_PKG_VERSION"));
 
 /// Headers that decide how the request is read, or that are written above. Lower case.
-/// A coding of the answer is not to be asked for: no answer is decoded.
+/// A coding of the answer is not to be asked for (docs/decisions/022-encoded-answers.md).
 const RESERVED: [&str; 12] = [
     "accept-encoding",
     "connection",
