@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use spanwire_runtime::blocking::spawn_blocking;
 
+use super::verdict::one_line;
 use crate::model::{Failure, Phase, Signal};
 
 /// Gives the headers of each request, for those that are not always the same: a token that
@@ -61,7 +62,7 @@ pub trait HeaderSource: Send + Sync {
     /// # Errors
     ///
     /// The attempt counts as failed and is made again like any other. A diagnostic shows the
-    /// error's text, so it should hold no secret. A panic is an error too, and so is a header
+    /// start of the error's text, so it should hold no secret. A panic is an error too, and so is a header
     /// that cannot be sent, or that the exporter decides itself (such as `content-length`).
     fn headers(
         &self,
@@ -259,10 +260,11 @@ impl Shared {
         };
         request.is_after_refusal = known < as_of;
         // Whatever state a panic leaves behind is the source's own.
-        let called = catch_unwind(AssertUnwindSafe(|| self.source.headers(&request)));
+        // What it says of an error is the user's code, too.
+        let asked = || self.source.headers(&request).map_err(|error| failure(&error));
+        let called = catch_unwind(AssertUnwindSafe(asked));
         let headers = called
-            .map_err(|_| failure("it panicked"))?
-            .map_err(|error| failure(&error))?
+            .map_err(|_| failure("it panicked"))??
             .into_iter()
             .enumerate()
             .map(|(index, header)| self.checked(index, header))
@@ -322,7 +324,7 @@ impl Drop for Place {
 }
 
 fn failure(why: &(impl fmt::Display + ?Sized)) -> Failure {
-    Failure::new(Phase::Headers, why.to_string())
+    Failure::new(Phase::Headers, one_line(&why.to_string()))
 }
 
 impl fmt::Debug for ChangingHeaders {

@@ -8,6 +8,7 @@
 //! | a 2xx head, then nothing, or a body above the limit | delivered: the peer has taken the request |
 //! | any other head, then a body above the limit | refused: such an answer is not retryable (H6) |
 //! | no head | try again: whether the peer took it is unknown |
+//! | what is no head of HTTP/1.x, or one above the limit | refused: the next one would be the same |
 //!
 //! Source: opentelemetry-proto, docs/specification.md, "OTLP/HTTP Response".
 
@@ -18,7 +19,7 @@ use super::http1::{Response, ResponseError};
 #[cfg(feature = "tls")]
 use super::tls::TlsError;
 use crate::model::{Failure, Outcome, Phase, Status};
-use crate::wire::response::{PartialSuccess, RpcStatus};
+use crate::wire::response::{MESSAGE_BYTES_MAX, PartialSuccess, RpcStatus};
 
 /// Why an answer did not come whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -223,9 +224,21 @@ fn form(response: &Response) -> Option<Form> {
     known.map(|(_, form)| *form)
 }
 
-/// `text` without line breaks and other control characters: it goes into somebody's log.
+/// The start of `text`, at most [`MESSAGE_BYTES_MAX`] bytes, without line breaks and other control
+/// characters: it goes into somebody's log, and a stranger decides what it is.
 pub(super) fn one_line(text: &str) -> String {
-    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let text = start_of(text.trim(), MESSAGE_BYTES_MAX);
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// The start of `text`, at most `bytes_max` long, that ends with a whole character.
+pub(super) fn start_of(text: &str, bytes_max: usize) -> &str {
+    let mut end = text.len().min(bytes_max);
+    // A character has at most four bytes.
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// The wait that a `Retry-After` asks for: seconds or a date (RFC 9110, section 10.2.3).

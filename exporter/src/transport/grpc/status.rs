@@ -21,7 +21,7 @@ use crate::wire::response::{MESSAGE_BYTES_MAX, RpcStatus};
 pub(super) struct RpcAnswer {
     /// One of the 17 codes.
     pub(super) code: u8,
-    /// What the developer should know, on one line; at most a kilobyte and a bit.
+    /// What the developer should know, on one line; at most [`MESSAGE_BYTES_MAX`] bytes.
     pub(super) message: String,
     /// The wait that a `RetryInfo` asks for, at most a day.
     pub(super) retry_delay: Option<Duration>,
@@ -132,6 +132,15 @@ mod tests {
             let answer = read(&[("grpc-status", b"3"), ("grpc-message", value)]).unwrap();
             assert_eq!(answer.message, text);
         }
+    }
+
+    #[test]
+    fn a_message_has_an_end_in_whatever_field_it_comes() {
+        let message = b"%ff".repeat(MESSAGE_BYTES_MAX);
+        let answer = read(&[("grpc-status", b"3"), ("grpc-message", &message)]).unwrap();
+        assert!((1..=MESSAGE_BYTES_MAX).contains(&answer.message.len()));
+        let answer = read(&[("grpc-status", b"3"), ("grpc-message", &[0xff; 4096])]).unwrap();
+        assert!((1..=MESSAGE_BYTES_MAX).contains(&answer.message.len()));
     }
 
     #[test]

@@ -100,10 +100,24 @@ fn a_source_that_may_block_is_asked_elsewhere_and_another_on_the_exporters_threa
     assert_eq!(names, (false, true));
 }
 
+/// An error that cannot say what it is.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl Error for Unspeakable {}
+
+impl fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("secret")
+    }
+}
+
 #[test]
 fn what_a_source_does_wrong_is_a_failure_that_shows_no_value() {
-    let answers: [fn(&OutgoingRequest) -> Answer; 5] = [
-        |_| Err("the token server is away".into()),
+    let answers: [fn(&OutgoingRequest) -> Answer; 7] = [
+        |_| Err("the token server\nis away".into()),
+        |_| Err("x".repeat(1 << 20).into()),
+        |_| Err(Unspeakable.into()),
         |_| one("host", "secret"),
         |_| one("se cret", "secret"),
         |_| one("x", "sec\nret"),
@@ -120,8 +134,11 @@ fn what_a_source_does_wrong_is_a_failure_that_shows_no_value() {
         }
         texts
     });
+    let long = "x".repeat(1024);
     let expected = [
         "the token server is away",
+        &long,
+        "it panicked",
         "the exporter decides host itself",
         "the name of item 1 is no header name",
         "the value of x has a control character",

@@ -12,6 +12,7 @@ use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 use super::Secrets;
 use crate::model::{Failure, Phase};
 use crate::transport::connect::Alpn;
+use crate::transport::verdict::{one_line, start_of};
 
 /// Why a handshake did not come to its end.
 #[derive(Debug)]
@@ -225,12 +226,14 @@ fn no_protocol(alpn: Option<Alpn>) -> String {
     )
 }
 
-/// The names in a certificate, as many as are of use.
+/// The names in a certificate, as many and as much of each as are of use.
 fn names(presented: &[String]) -> String {
-    match presented {
-        [] => "no name".to_owned(),
-        few if few.len() <= NAMES_MAX => few.join(", "),
-        many => format!("{} and {} more", many[..NAMES_MAX].join(", "), many.len() - NAMES_MAX),
+    let shown: Vec<_> =
+        presented.iter().take(NAMES_MAX).map(|name| start_of(name, NAME_BYTES_MAX)).collect();
+    match presented.len() - shown.len() {
+        _ if shown.is_empty() => "no name".to_owned(),
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 
@@ -245,11 +248,6 @@ fn date(time: &UnixTime) -> String {
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
-/// `text` without control characters: a certificate's names go into somebody's log.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 const WANTS_CERTIFICATE: &str = "the collector wants a client certificate; set \
                                  OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and \
                                  OTEL_EXPORTER_OTLP_CLIENT_KEY";
@@ -260,6 +258,8 @@ const CIPHERS: &str = "the collector and we have no cipher or key type in common
                        collector's TLS settings";
 /// Names of a certificate that are shown.
 const NAMES_MAX: usize = 5;
+/// Bytes of such a name that are shown: with all of them there is room for what to do.
+const NAME_BYTES_MAX: usize = 100;
 const YEAR_9999: u64 = 253_370_764_800;
 
 #[cfg(test)]

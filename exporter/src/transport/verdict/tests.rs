@@ -180,6 +180,33 @@ fn the_status_message_of_an_error_is_shown_on_one_line() {
 }
 
 #[test]
+fn what_a_peer_says_is_cut_between_characters() {
+    for (text, kept) in [("\u{e9}", 1024), ("x", 1024), ("\u{20ac}", 1023), ("\u{10348}", 1024)] {
+        let line = one_line(&text.repeat(MESSAGE_BYTES_MAX));
+        assert_eq!(line, text.repeat(kept / text.len()), "{text}");
+    }
+    // No form of an answer gets more than that into a diagnostic.
+    let long = "no ".repeat(1 << 20);
+    let json = format!(r#"{{"partialSuccess":{{"errorMessage":"{long}"}}}}"#);
+    for body in [partial_success(5, &long), json.into_bytes()] {
+        match judged(&response(200, &body)) {
+            Outcome::Delivered { warning: Some(text), .. } => assert!(text.len() < 1200),
+            other => panic!("{other:?}"),
+        }
+    }
+    let status = [&b"\x12\x80\x80\x80\x01"[..], &[b'x'; 2 << 20]].concat();
+    let json = format!(r#"{{"message":"{long}"}}"#);
+    for body in [status, json.into_bytes(), long.into_bytes()] {
+        match judged(&response(400, &body)) {
+            Outcome::Refused { why } => {
+                assert!((1..=MESSAGE_BYTES_MAX).contains(&why.message.len()), "{why:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn without_a_head_only_a_lost_or_late_answer_is_retried() {
     let judged = |cut: Cut| judge_cut(&cut, None, 10, SystemTime::UNIX_EPOCH);
     let retried = [

@@ -6,6 +6,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use prost::Message;
 
 use super::*;
+use crate::wire::response::MESSAGE_BYTES_MAX;
 
 fn answer(code: u8, retry_delay: Option<Duration>) -> Answer {
     let status = Some(RpcAnswer { code, message: "why".to_owned(), retry_delay });
@@ -134,6 +135,20 @@ fn what_is_lost_or_late_is_tried_again_and_what_is_no_message_is_not() {
         assert_eq!(fate(&outcome), expected);
         match outcome {
             Outcome::Retry { why, .. } | Outcome::Refused { why } => assert_eq!(why.phase, phase),
+            Outcome::Delivered { .. } => unreachable!(),
+        }
+    }
+}
+
+#[test]
+fn what_a_peer_says_when_it_goes_away_is_one_line_with_an_end() {
+    // The debug data of a GOAWAY frame is in the words of h2.
+    let long = format!("it goes away: ({:?})", "\n\u{e9}".repeat(8 << 10));
+    for cut in [Cut::Lost(long.clone()), Cut::Protocol(long.clone()), Cut::Malformed(long)] {
+        match judge_cut(cut) {
+            Outcome::Retry { why, .. } | Outcome::Refused { why } => {
+                assert!(why.message.len() <= MESSAGE_BYTES_MAX, "{}", why.message.len());
+            }
             Outcome::Delivered { .. } => unreachable!(),
         }
     }

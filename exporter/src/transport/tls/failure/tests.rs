@@ -2,6 +2,7 @@ use rustls::{ClientConfig, InvalidMessage, RootCertStore};
 
 use super::*;
 use crate::transport::tls::material::{Base, Material, Pem, Place};
+use crate::wire::response::MESSAGE_BYTES_MAX;
 
 fn words(identity: Option<&str>) -> Words {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -172,6 +173,13 @@ fn what_a_certificate_says_is_shown_on_one_line_and_not_without_an_end() {
     let error = CertificateError::NotValidForNameContext { expected, presented };
     let text = told(None, Error::InvalidCertificate(error));
     assert!(text.contains("name 0, name 1, name 2, name 3, name 4 and 4 more, not for"), "{text}");
+    let expected = "collector.test".try_into().unwrap();
+    let presented = vec!["n\u{e9}".repeat(60_000); 9];
+    let error = CertificateError::NotValidForNameContext { expected, presented };
+    let text = told(None, Error::InvalidCertificate(error));
+    assert!(text.len() <= MESSAGE_BYTES_MAX && text.ends_with(NAMES), "{text}");
+    let text = told(None, Error::General("x".repeat(1 << 20)));
+    assert_eq!(text.len(), MESSAGE_BYTES_MAX);
 }
 
 #[test]
