@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use spanwire::FlushError;
 
@@ -74,4 +74,24 @@ fn a_pause_asked_of_one_request_is_kept_by_all_lanes() {
     assert_eq!(exporter.stats().in_flight, 51);
     // Dropped without it, the exporter would give them some seconds.
     assert!(exporter.shutdown(Duration::ZERO).is_err());
+}
+
+#[test]
+fn a_pause_beyond_the_budget_is_kept_by_later_requests_for_as_long_as_the_budget() {
+    let collector = Collector::scripted(|request| match request {
+        0 => Reply::Refuse(503, "retry-after: 3600\r\n", Vec::new()),
+        _ => Reply::Accept,
+    });
+    let budget = Duration::from_millis(700);
+    let exporter = builder(&collector.endpoint()).0.retry_budget(budget).build().unwrap();
+    let provider = provider(&exporter, "service");
+    let begun = Instant::now();
+    end_spans(&provider, 1);
+    assert_eq!(exporter.flush(LONG), Err(FlushError::Lost { dropped: 1, rejected: 0 }));
+    assert_eq!(collector.requests(), 1, "its end would have come too late");
+    end_spans(&provider, 5);
+    assert_eq!(exporter.flush(LONG), Ok(()));
+    // A lower bound only.
+    assert!(begun.elapsed() >= budget, "{:?}", begun.elapsed());
+    assert_eq!((collector.requests(), collector.spans().len()), (2, 5));
 }

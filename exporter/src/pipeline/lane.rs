@@ -378,20 +378,22 @@ async fn attempt(
     carrier.attempt(destination.signal, payload, deadline).await
 }
 
-/// When to try again, if ever. A pause that the peer asked for is one for all lanes.
+/// When to try again, if ever. A pause that the peer asked for is one for all lanes, also if this
+/// request cannot wait for its end; but what it is asked of waits no longer than a retry could.
 fn next_attempt(
     destination: &Destination,
     backoff: &mut Backoff,
     not_before: Option<Duration>,
 ) -> Option<Instant> {
     let now = Instant::now();
-    let Decision::RetryAt(at) = backoff.next(now, not_before, fastrand::u32(..)) else {
-        return None;
-    };
-    if let Some(until) = not_before.and_then(|pause| now.checked_add(pause)) {
+    let pause = not_before.map(|pause| pause.min(destination.policy.budget));
+    if let Some(until) = pause.and_then(|pause| now.checked_add(pause)) {
         destination.pause(until);
     }
-    Some(at)
+    match backoff.next(now, not_before, fastrand::u32(..)) {
+        Decision::RetryAt(at) => Some(at),
+        Decision::GiveUp => None,
+    }
 }
 
 /// A request that is kept to be tried again; its bytes count until this is dropped.
