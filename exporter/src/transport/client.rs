@@ -186,12 +186,18 @@ impl Client {
                     return outcome;
                 }
                 // There is no other kept one, so this happens once.
-                Err(_) if is_kept && !self.progress.is_answered => {
+                Err(cut) if is_kept && self.is_unanswered(&cut) => {
                     self.progress = Attempt::new(self.limits);
                 }
                 Err(cut) => return judge_cut(&cut, self.take_response(), payload.records, now),
             }
         }
+    }
+
+    /// Whether nothing that came over a kept connection answers this request: what is no HTTP, of
+    /// a peer that has spoken HTTP before, is the rest of an earlier answer (RFC 9112, section 9.2).
+    fn is_unanswered(&self, cut: &Cut) -> bool {
+        !self.progress.is_answered || matches!(cut, Cut::Broken(ResponseError::Head(_)))
     }
 
     /// Sends the request and receives the whole answer, which may come before the request is

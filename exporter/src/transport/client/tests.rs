@@ -279,6 +279,41 @@ fn a_kept_connection_that_ends_without_a_word_is_replaced_once_and_at_once() {
 }
 
 #[test]
+fn the_late_rest_of_an_answer_is_not_the_answer_to_the_next_request() {
+    for driver in drivers() {
+        let (address, server) = serve(|listener| {
+            let (mut peer, _) = listener.accept().unwrap();
+            read_request(&mut peer);
+            peer.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+            read_request(&mut peer);
+            // A status without a body had one all the same.
+            peer.write_all(b"0\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+            let (mut peer, _) = listener.accept().unwrap();
+            read_request(&mut peer);
+            peer.write_all(OK).unwrap();
+            // Of a fresh connection there is no earlier answer.
+            read_request(&mut peer);
+            drop(peer);
+            let (mut peer, _) = listener.accept().unwrap();
+            read_request(&mut peer);
+            peer.write_all(b"0\r\n\r\n").unwrap();
+        });
+        let outcomes = with_client(driver, &url(address), async |client| {
+            let mut outcomes = Vec::new();
+            for _ in 0..3 {
+                let request = payload(&[b"x"]);
+                outcomes.push(client.attempt(Signal::Traces, &request, guard()).await);
+            }
+            outcomes
+        });
+        assert!(matches!(&outcomes[0], Outcome::Delivered { .. }), "{outcomes:?}");
+        assert_eq!(outcomes[1], delivered());
+        assert!(matches!(&outcomes[2], Outcome::Refused { .. }), "{outcomes:?}");
+        server.join().unwrap();
+    }
+}
+
+#[test]
 fn a_kept_connection_that_ends_within_an_answer_is_a_lost_connection() {
     for driver in drivers() {
         let (address, server) = serve(|listener| {
