@@ -5,8 +5,8 @@
 mod support;
 
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use spanwire::direct::{Resource, Scope, Span, Spans};
 use spanwire::otel_0_33::{MetricExporter, SpanExporter};
-use spanwire::{DiagnosticKind, Exporter, FlushError, ShutdownError, Stats};
+use spanwire::{DiagnosticKind, Exporter, FlushError, Init, ShutdownError, Stats};
 use spanwire_runtime::sys::child::{ensure, in_child};
 
 use support::otel::{
@@ -326,6 +326,45 @@ fn a_child_that_can_start_no_exporter_counts_its_records_and_says_so() {
         ensure(exporter.shutdown(LONG) == Err(ShutdownError::Forked), "nor does a shutdown")
     });
     assert_balanced(&exporter.stats(), 0);
+}
+
+#[test]
+fn a_record_that_ends_inside_of_a_start_that_fails_is_counted_too() {
+    let collector = Collector::start();
+    let cell = Arc::new(OnceLock::<SdkTracerProvider>::new());
+    let in_handler = Arc::clone(&cell);
+    let exporter = builder(&collector.endpoint()).0.on_diagnostic(move |_| {
+        in_handler.get().into_iter().for_each(|spans| end_named(spans, "telling", 1));
+    });
+    let exporter = exporter.build().unwrap();
+    let spans = provider(&exporter, "service");
+    cell.set(spans.clone()).unwrap();
+    in_child(|| {
+        let id = std::process::id().to_string();
+        let limited = Command::new("prlimit").args(["--pid", &id, "--nofile=3:3"]).status();
+        ensure(limited.is_ok_and(|status| status.success()), "the child could not be limited")?;
+        end_named(&spans, "child", 2);
+        let stats = exporter.stats();
+        ensure((stats.emitted, stats.accounted_for()) == (3, 3), "one is not counted")?;
+        ensure((stats.dropped.forked, stats.dropped.reentrant) == (2, 1), "it has another reason")
+    });
+    assert_balanced(&exporter.stats(), 0);
+}
+
+/// The SDK's reader of metrics waits for ever for a thread that a child has not.
+#[test]
+fn the_guard_of_init_delivers_what_a_child_has_and_does_not_wait_for_the_parents_reader() {
+    let collector = Collector::start();
+    let init = Init::builder().exporter(builder(&collector.endpoint()).0).without_globals();
+    let guard = init.install().unwrap();
+    in_child(move || {
+        end_named(guard.tracer_provider(), "child", 2);
+        guard.flush(LONG).map_err(|error| error.to_string())?;
+        ensure(guard.exporter().unwrap().stats().delivered == 2, "not delivered")?;
+        end_named(guard.tracer_provider(), "child", 1);
+        guard.shutdown(LONG).map_err(|error| error.to_string())
+    });
+    assert_eq!(named(&collector, "child"), 3);
 }
 
 /// Ends `count` spans called `name`. Their ids say nothing: the SDK's generator of ids is copied

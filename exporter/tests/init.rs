@@ -8,14 +8,17 @@ mod support;
 mod example;
 
 use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use opentelemetry::Context;
 use opentelemetry::global;
 use opentelemetry::logs::{Logger, LoggerProvider};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{Tracer, TracerProvider};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::Sampler;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{Sampler, Span, SpanData, SpanProcessor};
 use spanwire::{Exporter, FlushError, Guard, GuardError, Init, InitError, ShutdownError};
 
 use support::Collector;
@@ -271,6 +274,40 @@ fn a_flush_collects_metrics_and_delivers_everything_and_the_guard_goes_on() {
     emit(&guard);
     guard.shutdown(LONG).unwrap();
     assert_eq!(arrived(&collector), [2, 2, 2]);
+}
+
+/// Hears whether telemetry is suppressed where the guard asks a processor for something.
+#[derive(Clone, Debug, Default)]
+struct Asked(Arc<Mutex<Vec<bool>>>);
+
+impl SpanProcessor for Asked {
+    fn on_start(&self, _span: &mut Span, _cx: &Context) {}
+
+    fn on_end(&self, _span: SpanData) {}
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.lock().unwrap().push(Context::is_current_telemetry_suppressed());
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+        self.force_flush()
+    }
+}
+
+#[test]
+fn what_a_flush_or_shutdown_does_by_the_way_is_not_exported() {
+    let (collector, asked) = (Collector::start(), Asked::default());
+    let further = asked.clone();
+    let guard = Init::builder()
+        .exporter(exporter(&collector.endpoint()))
+        .tracer_provider(|builder| builder.with_span_processor(further))
+        .without_globals()
+        .install()
+        .unwrap();
+    guard.flush(LONG).unwrap();
+    guard.shutdown(LONG).unwrap();
+    assert_eq!(*asked.0.lock().unwrap(), [true, true]);
 }
 
 #[test]

@@ -6,10 +6,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use opentelemetry::Context;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use spanwire_runtime::PerProcess;
 
 use crate::error::{FlushError, ShutdownError};
 use crate::exporter::{DROP_LIMIT, Exporter};
@@ -19,6 +21,9 @@ use crate::model::Signal;
 ///
 /// When it is dropped without that, it shuts down within [`DROP_LIMIT`], and what is lost by
 /// that is told to nobody but [`Exporter::stats`].
+///
+/// In a forked child it is about the child's spans and log records. Metrics are not collected
+/// there: the SDK's reader has its thread in the parent, and is not asked for what it cannot do.
 #[derive(Debug)]
 #[must_use = "when it is dropped, the export ends"]
 pub struct Guard {
@@ -27,6 +32,8 @@ pub struct Guard {
     meters: SdkMeterProvider,
     exporter: Option<Exporter>,
     has_ended: bool,
+    /// Tells the process that set all of it up from those that it forks.
+    here: PerProcess<()>,
 }
 
 impl Guard {
@@ -36,7 +43,7 @@ impl Guard {
         meters: SdkMeterProvider,
         exporter: Option<Exporter>,
     ) -> Self {
-        Self { tracers, loggers, meters, exporter, has_ended: false }
+        Self { tracers, loggers, meters, exporter, has_ended: false, here: PerProcess::new(()) }
     }
 
     /// The provider of tracers; unless it was asked not to be, it is the global one.
@@ -68,15 +75,14 @@ impl Guard {
     /// provider says of what else was added to it, [`GuardError::Late`] if a provider is not
     /// done in time.
     pub fn flush(&self, limit: Duration) -> Result<(), GuardError> {
-        let (tracers, loggers, meters) =
-            (self.tracers.clone(), self.loggers.clone(), self.meters.clone());
+        let (tracers, loggers) = (self.tracers.clone(), self.loggers.clone());
         let deadline = Instant::now().checked_add(limit);
         let providers = all_within(
             deadline,
             [
                 Box::new(move || tracers.force_flush()),
                 Box::new(move || loggers.force_flush()),
-                Box::new(move || meters.force_flush()),
+                self.of_meters(SdkMeterProvider::force_flush),
             ],
         );
         let Some(exporter) = &self.exporter else { return Ok(()) };
@@ -97,25 +103,41 @@ impl Guard {
 
     fn end(&mut self, limit: Duration) -> Result<(), GuardError> {
         self.has_ended = true;
-        let (tracers, loggers, meters) =
-            (self.tracers.clone(), self.loggers.clone(), self.meters.clone());
+        let (tracers, loggers) = (self.tracers.clone(), self.loggers.clone());
         let deadline = Instant::now().checked_add(limit);
         let providers = all_within(
             deadline,
             [
                 Box::new(move || tracers.shutdown_with_timeout(limit)),
                 Box::new(move || loggers.shutdown_with_timeout(limit)),
-                Box::new(move || meters.shutdown_with_timeout(limit)),
+                self.of_meters(move |meters| meters.shutdown_with_timeout(limit)),
             ],
         );
         let Some(exporter) = &self.exporter else { return Ok(()) };
         exporter.shutdown(left(deadline)).map_err(GuardError::Shutdown)?;
         of_providers(providers)
     }
+
+    /// What is asked of the provider of meters: nothing in a forked child, where its reader has no
+    /// thread, so that nobody would answer.
+    fn of_meters(
+        &self,
+        ask: impl FnOnce(&SdkMeterProvider) -> OTelSdkResult + Send + 'static,
+    ) -> Work {
+        let meters = self.meters.clone();
+        match self.here.is_first() {
+            true => Box::new(move || ask(&meters)),
+            false => Box::new(|| Ok(())),
+        }
+    }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        if !self.here.is_first() {
+            // The last of its handles would ask the reader all the same.
+            std::mem::forget(self.meters.clone());
+        }
         if !self.has_ended {
             // Who wants to know calls `shutdown`.
             let _ = self.end(DROP_LIMIT);
@@ -132,8 +154,13 @@ fn all_within(deadline: Option<Instant>, work: [Work; Signal::ALL.len()]) -> Res
     for (index, work) in work.into_iter().enumerate() {
         let tell = tell.clone();
         let name = "spanwire-guard".to_owned();
+        let run = move || {
+            // As on all threads of ours: what the SDK and others say of it is not exported.
+            let _suppressed = Context::enter_telemetry_suppressed_scope();
+            tell.send((index, work()))
+        };
         // Without a thread it is as late as it can be.
-        let _ = thread::Builder::new().name(name).spawn(move || tell.send((index, work())));
+        let _ = thread::Builder::new().name(name).spawn(run);
     }
     drop(tell);
     let mut results = [const { None }; Signal::ALL.len()];

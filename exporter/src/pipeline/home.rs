@@ -93,14 +93,17 @@ impl Home {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        match self.here.get() {
-            Some(Ok(live)) => self.with_reentrant(live.shared.stats()),
+        let stats = match self.here.get() {
+            Some(Ok(live)) => live.shared.stats(),
             Some(Err(absent)) => Stats::of(Signal::ALL.map(|signal| absent.stats(signal))),
-            None => Stats::default(),
-        }
+            None => return Stats::default(),
+        };
+        self.with_reentrant(stats)
     }
 
     fn start_again(&self) -> Result<Live, Absent> {
+        // Ordering: a statistic. What is there was counted by the process that forked this one.
+        self.reentrant.iter().for_each(|count| count.store(0, Ordering::Relaxed));
         // Ordering: see `close`.
         if self.closed.load(Ordering::Relaxed) {
             return Err(Absent { is_shut_down: true, turned_away: Default::default() });
@@ -136,6 +139,11 @@ impl Live {
     fn start(settings: &Settings) -> Result<Self, BuildError> {
         let (shared, runtime) = assemble::start(settings)?;
         Ok(Self { shared, runtime: Mutex::new(Some(runtime)) })
+    }
+
+    /// Whether a shutdown that waited has dealt with the exporter's thread.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.runtime.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
     /// What runs the exporter's thread; none once it was taken.
