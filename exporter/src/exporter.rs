@@ -223,7 +223,7 @@ impl Drop for Inner {
         if !live.shared.end.has_begun() {
             // Nobody is left to be told; what is lost is reported as it happens.
             let _ = self.shutdown(DROP_LIMIT);
-        } else if !live.shared.is_exporter_thread() {
+        } else if !live.has_ended() && !live.shared.is_exporter_thread() {
             // Perhaps a shutdown whose future was dropped is still delivering.
             let deadline = deadline_in(DROP_LIMIT);
             live.shared.end.wait(DROP_LIMIT);

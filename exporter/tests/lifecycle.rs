@@ -284,6 +284,34 @@ fn a_handler_may_call_the_exporter_that_called_it() {
     assert!(exporter.shutdown(Duration::from_millis(10)).is_err());
 }
 
+/// A handler that hangs holds the exporter's thread, and a shutdown has waited for that already.
+#[test]
+fn a_thread_that_does_not_end_is_waited_for_once() {
+    let (entered, has_entered) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let exporter = builder(&format!("http://{}", dead_address()))
+        .0
+        .on_diagnostic(move |_| {
+            let _ = entered.send(());
+            let _ = released.lock().unwrap().recv();
+        })
+        .build()
+        .unwrap();
+    let provider = provider(&exporter, "service");
+    end_spans(&provider, 1);
+    assert!(exporter.flush(Duration::ZERO).is_err());
+    has_entered.recv().unwrap();
+    assert!(provider.shutdown_with_timeout(Duration::ZERO).is_err());
+    drop(provider);
+    assert!(matches!(exporter.shutdown(Duration::ZERO), Err(ShutdownError::Timeout { .. })));
+    let began = std::time::Instant::now();
+    drop(exporter);
+    let took = began.elapsed();
+    drop(release);
+    assert!(took < spanwire::DROP_LIMIT, "{took:?}");
+}
+
 /// The smallest executor: proves that the future needs no other.
 fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(std::thread::Thread);
