@@ -490,9 +490,17 @@ fn an_explanation_of_nothing_has_every_setting_with_its_default() {
 
 #[test]
 fn a_file_in_place_of_a_collector_overrules_what_says_how_to_reach_one() {
-    let explanation = with_env(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h")]).stdout().explain();
-    let (_, standing, _) = explained(&explanation, "OTEL_EXPORTER_OTLP_ENDPOINT");
-    assert_eq!(standing, Standing::Overruled("Builder::file"));
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h"),
+        ("OTEL_TRACES_EXPORTER", "none"),
+        ("HTTPS_PROXY", "http://p"),
+        ("no_proxy", "*"),
+    ];
+    let explanation = with_env(&variables).stdout().explain();
+    for (name, _) in variables {
+        let (_, standing, _) = explained(&explanation, name);
+        assert_eq!(standing, Standing::Overruled("Builder::file"), "{name}");
+    }
     assert!(explanation.error.is_none());
 }
 

@@ -125,7 +125,8 @@ impl Builder {
             "E9" => by(self.protocol.is_some(), "Builder::protocol"),
             "E10" => by(self.metrics.temporality.is_some(), "Builder::metrics_temporality"),
             "E11" => by(self.metrics.histograms.is_some(), "Builder::metrics_histograms"),
-            "E12" => by(self.exporters[index].is_some(), "Builder::signal_exporter"),
+            "E12" => by(self.exporters[index].is_some(), "Builder::signal_exporter")
+                .or_else(|| by(self.output.is_some(), "Builder::file")),
             "E13" => by(self.is_disabled.is_some(), "Builder::disabled"),
             "E17" => by(self.level.is_some(), "Builder::diagnostic_level"),
             "E21" => by(self.age_max.is_some(), "Builder::batch_age"),
@@ -193,9 +194,10 @@ fn overruling_limit(code: &Given, id: &str) -> Option<&'static str> {
 
 /// Whether a variable says how a collector is reached, which has no effect without one.
 pub(super) fn is_about_collectors(name: &str) -> bool {
-    name.starts_with("OTEL_EXPORTER_OTLP_")
-        && !name.starts_with("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY")
-        && !name.starts_with("OTEL_EXPORTER_OTLP_METRICS_DEFAULT")
+    let is_about_metrics = name.starts_with("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY")
+        || name.starts_with("OTEL_EXPORTER_OTLP_METRICS_DEFAULT");
+    name.starts_with("OTEL_EXPORTER_OTLP_") && !is_about_metrics
+        || name.to_ascii_lowercase().ends_with("_proxy")
 }
 
 /// What reading and resolving came to.
