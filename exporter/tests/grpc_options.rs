@@ -7,7 +7,7 @@ mod support;
 
 use std::io::Read as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
@@ -86,6 +86,26 @@ fn headers_that_change_are_asked_for_and_told_of_unauthenticated() {
         assert_eq!(tokens, ["old", "new"], "{io:?}");
         assert!(was_told.load(Ordering::SeqCst));
     }
+}
+
+#[test]
+fn a_binary_header_that_is_no_base64_is_told_of_and_nothing_is_sent_without_it() {
+    let server = GrpcServer::scripted(|_| GrpcReply::Accept);
+    let asked = AtomicUsize::new(0);
+    let source = move |_: &OutgoingRequest| {
+        let value = ["not base64!", "AAEC"][asked.fetch_add(1, Ordering::SeqCst).min(1)];
+        Ok(vec![("x-token-bin".to_owned(), value.to_owned())])
+    };
+    let (builder, diagnostics) = builder(server.endpoint());
+    let exporter = builder.headers_from(source).build().unwrap();
+    end_spans(&provider(&exporter, "service"), 1);
+    exporter.flush(LONG).unwrap();
+    let told = diagnostics.wait_for("ExportFailing");
+    assert!(told.contains("ends with -bin if its value is base64"), "{told}");
+    let calls = server.calls();
+    let tokens: Vec<_> =
+        calls.iter().map(|call| call.headers.get("x-token-bin").unwrap()).collect();
+    assert_eq!(tokens, ["AAEC"]);
 }
 
 #[test]

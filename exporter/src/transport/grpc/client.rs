@@ -12,7 +12,7 @@ use spanwire_runtime::time::timeout_at;
 use super::body::Body;
 use super::channel::Channel;
 use super::frame::MessageReader;
-use super::head::{RequestHead, path};
+use super::head::{RequestHead, check, path};
 use super::link::Link;
 use super::quiet::Quiet;
 use super::status::{RpcAnswer, code};
@@ -112,7 +112,12 @@ impl GrpcClient {
             body: payload.parts.clone(),
             is_after_refusal: false,
         };
-        source.ask(request).await.map(Some)
+        let given = source.ask(request).await?;
+        // Left out, it would be missed by nobody but the collector.
+        match given.headers.iter().find_map(|(name, value)| check(name, value).err()) {
+            Some(why) => Err(Failure::new(Phase::Headers, why)),
+            None => Ok(Some(given)),
+        }
     }
 
     async fn send(

@@ -55,9 +55,7 @@ impl RequestHead {
         *request.uri_mut() = self.uri.clone();
         *request.version_mut() = Version::HTTP_2;
         let mut headers = self.headers.clone();
-        for (name, value) in extra.iter().filter(|(name, value)| check(name, value).is_ok()) {
-            headers.insert(name.clone(), value.clone());
-        }
+        merge(&mut headers, extra);
         if let Some(timeout) = timeout {
             headers.insert("grpc-timeout", grpc_timeout(timeout));
         }
@@ -66,6 +64,19 @@ impl RequestHead {
         }
         *request.headers_mut() = headers;
         request
+    }
+}
+
+/// Puts `extra` into `headers`, in place of their namesakes there; of those with the same name
+/// all. A user agent goes in front of spanwire's own.
+fn merge(headers: &mut HeaderMap, extra: &[(HeaderName, HeaderValue)]) {
+    let (agents, others): (Vec<_>, Vec<_>) =
+        extra.iter().cloned().partition(|(name, _)| *name == USER_AGENT);
+    let others = others.into_iter().filter(|(name, value)| check(name, value).is_ok());
+    // Of a `HeaderMap` the first of a name replaces what is there, the next ones are added.
+    headers.extend(others.collect::<HeaderMap>());
+    if let (false, Ok(agent)) = (agents.is_empty(), HeaderValue::from_bytes(&user_agent(&agents))) {
+        headers.insert(USER_AGENT, agent);
     }
 }
 
@@ -175,6 +186,20 @@ mod tests {
         assert_eq!(request.headers().get_all("authorization").iter().count(), 1);
         assert_eq!(request.headers()["authorization"], "new");
         assert_eq!(request.uri().scheme_str(), Some("https"));
+    }
+
+    #[test]
+    fn headers_of_one_request_may_share_a_name_and_a_user_agent_goes_in_front() {
+        let given = [header("x-tag", "old"), header("user-agent", "old/1")];
+        let head = RequestHead::new(false, "h", Signal::Traces, &given);
+        let extra =
+            [header("x-tag", "one"), header("user-agent", "shop/2"), header("x-tag", "two")];
+        let request = head.request(None, None, &extra);
+        let tags: Vec<_> = request.headers().get_all("x-tag").iter().collect();
+        assert_eq!(tags, ["one", "two"]);
+        let agents: Vec<_> = request.headers().get_all("user-agent").iter().collect();
+        assert_eq!(agents, [&*String::from_utf8(user_agent(&extra)).unwrap()]);
+        assert!(agents[0].as_bytes().starts_with(b"shop/2 spanwire/"));
     }
 
     #[test]
