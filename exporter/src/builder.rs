@@ -206,7 +206,9 @@ impl Builder {
     }
 
     /// Bounds one attempt to deliver a request, from name resolution to the end of the answer.
-    /// Default 10 s; zero is no limit.
+    /// Default 10 s; zero is no limit. Unless [`export_timeout`](Self::export_timeout) is set, it
+    /// also bounds all attempts of what the SDK waits for: metrics, and what its own processors
+    /// export.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self

@@ -132,7 +132,7 @@ pub(crate) static TABLE: &[Row] = &[
     row("E8", otlp!("TIMEOUT"), Reader::Exporter)
         .takes("milliseconds, 0 is no limit", "10000")
         .code("Builder::timeout")
-        .effect("bounds one attempt to deliver a request"),
+        .effect("bounds one attempt to deliver a request; for metrics, all attempts of a collection"),
     row("E9", otlp!("PROTOCOL"), Reader::Exporter)
         .takes("http/protobuf, http/json or grpc", "http/protobuf")
         .code("Builder::protocol")
