@@ -57,7 +57,7 @@ impl fmt::Display for CompressError {
 }
 
 impl Compressor {
-    /// A compressor at `level`, which is within [`levels`].
+    /// A compressor at `level`, which is within those of the encoding.
     ///
     /// # Errors
     /// There is no memory for it, or this build has not this encoding.
