@@ -48,7 +48,7 @@ pub enum Command {
     Soak(soak::Options),
     /// Stand between an exporter and a collector, and misbehave as a script says
     ///
-    /// Faults are lines of stdin too; each is answered by a line of JSON. What there is to choose from: pass, latency TIME, stall, blackhole, reset BYTES, slow BYTES, refuse, answer STATUS [retry-after SECONDS], endless [STATUS], header-bomb, garbage.
+    /// Faults are lines of stdin too; each is answered by a line of JSON. What there is to choose from: pass, latency TIME, stall, blackhole, reset BYTES, slow BYTES, refuse, `answer STATUS [retry-after SECONDS]`, `endless [STATUS]`, header-bomb, garbage.
     Proxy(faults::Options),
     /// Print every environment variable, its value, what became of it and what is wrong with it; fails if no
     /// exporter can be built of it

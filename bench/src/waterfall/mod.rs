@@ -11,7 +11,7 @@
 //!   └ render        demo.shop                       ▐▌                       12 µs
 //! ```
 //!
-//! In scope: the choice of a trace worth looking at ([`Kept`]), and the drawing ([`draw`]), which is a
+//! In scope: the choice of a trace worth looking at ([`Kept`]), and the drawing ([`draw()`]), which is a
 //! pure function. Out of scope: where the spans come from.
 
 mod draw;

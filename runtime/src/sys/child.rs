@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Panics
 ///
-/// If `work` fails or panics, or if the child has not ended after [`PATIENCE`]: it is killed.
+/// If `work` fails or panics, or if the child has not ended after 30 s: it is killed.
 pub fn in_child(work: impl FnOnce() -> Result<(), String>) {
     let (mut reader, mut writer) = pipe();
     // SAFETY: the child runs `work` alone, which minds what it touches, and then `_exit`.

@@ -34,7 +34,7 @@ pub(crate) struct GrpcClient {
 }
 
 impl GrpcClient {
-    /// A client of `signal` over `channel`. Headers that [`check`](super::head::check) refuses
+    /// A client of `signal` over `channel`. Headers that [`check`] refuses
     /// are left out. Of an answer's message, `response_bytes_max` bytes are read at most.
     pub(crate) fn new(
         channel: Rc<Channel>,
