@@ -41,7 +41,9 @@ impl Builder {
     }
 
     /// Bounds the delivery of one batch, all its attempts and the pauses between them; zero is no
-    /// limit. A batch that has spent it is dropped and counted.
+    /// limit. A batch that has spent it is dropped and counted. What comes through this crate's
+    /// processors is given one last attempt at that time, which [`timeout`](Self::timeout) bounds;
+    /// where the SDK waits for the export, everything ends at it.
     ///
     /// Default `OTEL_BSP_EXPORT_TIMEOUT` for traces, `OTEL_BLRP_EXPORT_TIMEOUT` for logs and
     /// `OTEL_METRIC_EXPORT_TIMEOUT` for metrics; else [`retry_budget`](Self::retry_budget) bounds
