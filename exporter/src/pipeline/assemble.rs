@@ -98,12 +98,12 @@ pub(crate) struct Route {
 impl Settings {
     /// The same in a forked child: without what a thread of the parent's may have locked.
     pub(crate) fn in_child(&self) -> Result<Self, Box<dyn Error>> {
-        let mut settings = self.clone();
+        let (mut settings, mut files) = (self.clone(), Vec::new());
         settings.diagnostics = self.diagnostics.afresh();
         for line in &mut settings.lines {
-            line.target = line.target.in_child()?;
+            line.target = line.target.in_child(&mut files)?;
             for BesideSettings { route, .. } in &mut line.beside {
-                route.target = route.target.in_child()?;
+                route.target = route.target.in_child(&mut files)?;
             }
         }
         Ok(settings)

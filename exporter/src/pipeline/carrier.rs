@@ -70,11 +70,25 @@ pub(crate) struct Collector {
 impl Target {
     /// The same without what a thread of the process that this one was forked from may have
     /// locked.
-    pub(crate) fn in_child(&self) -> Result<Self, Box<dyn Error>> {
+    ///
+    /// Signals that share a file share it there too, or their lines would mix: `files` are those
+    /// that were made again already, each with the parent's.
+    pub(crate) fn in_child(
+        &self,
+        files: &mut Vec<[Arc<Lines>; 2]>,
+    ) -> Result<Self, Box<dyn Error>> {
         Ok(match self {
             Self::Collector(collector) => Self::Collector(Box::new(collector.in_child()?)),
             Self::Balanced(balanced) => Self::Balanced(Arc::new(balanced.in_child()?)),
-            Self::Lines(lines) => Self::Lines(Arc::new(lines.again()?)),
+            Self::Lines(lines) => {
+                let known = files.iter().find(|[parents, _]| Arc::ptr_eq(parents, lines));
+                let own = match known {
+                    Some([_, own]) => Arc::clone(own),
+                    None => Arc::new(lines.again()?),
+                };
+                files.push([Arc::clone(lines), Arc::clone(&own)]);
+                Self::Lines(own)
+            }
         })
     }
 

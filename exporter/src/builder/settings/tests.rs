@@ -210,3 +210,18 @@ fn an_export_timeout_bounds_attempts_retries_and_submissions_and_zero_is_no_limi
     let [traces, ..] = lines(code.export_timeout(ms(30)).retry_budget(ms(40)).timeout(ms(0)));
     assert_eq!(bounds(&traces), (Some(ms(30)), ms(40), Some(ms(30))));
 }
+
+#[test]
+fn signals_that_share_a_file_share_it_in_a_forked_child_too() {
+    let settings = Builder::new().env_from(|_| None).stdout().settings().unwrap();
+    let child = settings.in_child().unwrap();
+    let lines = |settings: &Settings| {
+        settings.lines.each_ref().map(|line| match &line.target {
+            Target::Lines(lines) => std::sync::Arc::clone(lines),
+            _ => panic!("it is not a file"),
+        })
+    };
+    let ([first, others @ ..], [parents, ..]) = (lines(&child), lines(&settings));
+    assert!(others.iter().all(|other| std::sync::Arc::ptr_eq(&first, other)));
+    assert!(!std::sync::Arc::ptr_eq(&first, &parents));
+}
