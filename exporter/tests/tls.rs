@@ -6,6 +6,7 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustls::version::{TLS12, TLS13};
@@ -345,18 +346,26 @@ fn answer(
     answer: &str,
     close: bool,
 ) {
-    let (mut request, mut piece) = (Vec::new(), [0; 4096]);
-    while !is_whole(&request) {
-        match stream.read(&mut piece) {
-            Ok(count) if count > 0 => request.extend_from_slice(&piece[..count]),
-            _ => return,
-        }
+    if !read_request(&mut stream) {
+        return;
     }
     stream.write_all(answer.as_bytes()).unwrap();
     if close {
         stream.conn.send_close_notify();
     }
     stream.flush().unwrap();
+}
+
+/// Reads a whole request; false if the client has gone.
+fn read_request(stream: &mut StreamOwned<ServerConnection, std::net::TcpStream>) -> bool {
+    let (mut request, mut piece) = (Vec::new(), [0; 4096]);
+    while !is_whole(&request) {
+        match stream.read(&mut piece) {
+            Ok(count) if count > 0 => request.extend_from_slice(&piece[..count]),
+            _ => return false,
+        }
+    }
+    true
 }
 
 fn is_whole(request: &[u8]) -> bool {
@@ -393,6 +402,36 @@ fn only_a_close_notify_ends_an_answer_that_ends_with_the_connection() {
             assert_eq!(told.len(), usize::from(is_cut), "{text:?} {close}: {told:?}");
             assert!(told.iter().all(|text| text.contains("close_notify")), "{told:?}");
         }
+    }
+}
+
+#[test]
+fn what_a_server_says_beyond_its_answer_is_not_the_answer_to_the_next_request() {
+    let authority = Authority::new("ours");
+    let taken = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    let refused = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+    for io in DRIVERS {
+        let is_first = AtomicBool::new(true);
+        let (collector, seen) =
+            Server::new(&authority.identity(&[NAME])).start_raw(move |mut stream| {
+                let says_more = is_first.swap(false, Ordering::Relaxed);
+                while read_request(&mut stream) {
+                    // Two records, which arrive together.
+                    stream.conn.writer().write_all(taken).unwrap();
+                    if says_more {
+                        stream.conn.writer().write_all(refused).unwrap();
+                    }
+                    stream.flush().unwrap();
+                }
+            });
+        let exporter = secure(&collector, io, trusting(&authority));
+        let provider = provider(&exporter, "service");
+        for delivered in [2, 4] {
+            end_spans(&provider, 2);
+            exporter.flush(LONG).unwrap();
+            assert_eq!(exporter.stats().delivered, delivered, "{io:?}");
+        }
+        assert_eq!(seen.handshakes().len(), 2, "{io:?}");
     }
 }
 

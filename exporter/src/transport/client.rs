@@ -39,7 +39,7 @@ pub(crate) struct Client {
     /// Gives further headers for each request.
     header_source: Option<ChangingHeaders>,
     limits: ResponseLimits,
-    /// A connection idle for less than this is used again without a look at it.
+    /// A connection idle for less than this is used again without a look at its socket.
     unchecked_limit: Duration,
     /// A connection that may carry the next request; absent while one is under way.
     idle: Option<Idle>,
@@ -323,8 +323,12 @@ impl Client {
     /// The kept connection, unless the peer has closed it meanwhile (H13).
     fn take_idle(&mut self) -> Option<Connection> {
         let idle = self.idle.take()?;
-        let is_fresh = idle.since.elapsed() < self.unchecked_limit;
-        (is_fresh || !idle.connection.is_stale()).then_some(idle.connection)
+        let Idle { connection, since } = idle;
+        let is_stale = match since.elapsed() < self.unchecked_limit {
+            true => connection.has_news(),
+            false => connection.is_stale(),
+        };
+        (!is_stale).then_some(connection)
     }
 
     /// Keeps the connection for the next request, if the peer and the codec allow it.
@@ -361,8 +365,8 @@ impl fmt::Debug for Client {
 const RECEIVE_BYTES: usize = 4 << 10;
 /// Parts of a rendered head.
 const HEAD_PARTS: usize = 2;
-/// How long an idle connection is trusted: a look at it is a system call, and a peer that closes
-/// so soon is found out by the request itself.
+/// How long an idle connection is trusted: a look at its socket is a system call, and a peer that
+/// closes so soon is found out by the request itself.
 const UNCHECKED_LIMIT: Duration = Duration::from_secs(1);
 /// The peer does not believe the credentials.
 const UNAUTHORIZED: u16 = 401;

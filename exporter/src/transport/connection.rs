@@ -85,6 +85,16 @@ impl Connection {
         }
     }
 
+    /// Whether what has already been received makes an idle connection of no more use. Costs no
+    /// system call, and does not see what has arrived since.
+    pub(crate) fn has_news(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.has_news(),
+        }
+    }
+
     /// Whether an idle connection is of no more use: the peer has closed it, or has said what
     /// nobody asked for.
     pub(crate) fn is_stale(&self) -> bool {

@@ -188,12 +188,16 @@ impl TlsStream {
         Ok(())
     }
 
+    /// Whether an idle connection is of no more use by what has been received: the peer has closed
+    /// the session in the same breath as it answered, or has said more than the answer.
+    pub(crate) fn has_news(&self) -> bool {
+        self.session.borrow_mut().has_news() || !self.unsent.borrow().is_empty()
+    }
+
     /// Whether an idle connection is of no more use. A peer that has something to say of its own
     /// accord (a late ticket, say) is taken for one that closes: that costs a short handshake.
     pub(crate) fn is_stale(&self) -> bool {
-        self.session.borrow_mut().has_news()
-            || !self.unsent.borrow().is_empty()
-            || self.socket.is_stale()
+        self.has_news() || self.socket.is_stale()
     }
 
     /// The session is over, in words for the user.
