@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use prost::Message;
-use spanwire::{BuildError, Builder, FlushError, Protocol, ShutdownError};
+use spanwire::{BuildError, Builder, Compression, FlushError, Protocol, ShutdownError};
 
 use server::{GrpcOptions, GrpcReply, GrpcServer};
 use support::otel::{
@@ -225,6 +225,69 @@ fn an_answer_that_comes_before_the_request_is_sent_is_heard() {
     end_large_spans(&provider(&exporter, "service"), 10);
     exporter.flush(LONG).unwrap_err();
     assert_eq!(exporter.stats().dropped.refused, 10);
+}
+
+#[test]
+fn an_early_answer_counts_and_not_the_reset_that_stops_the_rest_of_the_request() {
+    for io in DRIVERS {
+        let server = GrpcServer::with_options(
+            GrpcOptions { window: Some(1 << 16), ..GrpcOptions::default() },
+            |number| match number {
+                0..3 => GrpcReply::Early(status(14, None)),
+                _ => GrpcReply::Accept,
+            },
+        );
+        let exporter = builder(server.endpoint()).0.io(io).batch_bytes(1 << 20).build().unwrap();
+        end_large_spans(&provider(&exporter, "service"), 10);
+        exporter.flush(LONG).unwrap();
+        assert_eq!((server.ids().len(), exporter.stats().delivered), (10, 10), "{io:?}");
+    }
+}
+
+#[test]
+fn answers_that_are_not_read_to_their_end_leave_room_for_later_ones() {
+    for io in DRIVERS {
+        // Together several times what the connection may receive before somebody has read it.
+        let server = GrpcServer::scripted(|number| match number {
+            0..100 => GrpcReply::Announce(4000),
+            _ => GrpcReply::Accept,
+        });
+        let exporter = builder(server.endpoint())
+            .0
+            .io(io)
+            .response_bytes_max(1024)
+            .batch_records(1)
+            .build()
+            .unwrap();
+        end_spans(&provider(&exporter, "service"), 110);
+        exporter.flush(LONG).unwrap_err();
+        let stats = exporter.stats();
+        assert_eq!((stats.dropped.refused, stats.delivered, stats.retries), (100, 10, 0), "{io:?}");
+        assert_eq!(server.connections(), 1, "{io:?}");
+    }
+}
+
+#[test]
+fn g2_a_request_above_the_limit_is_not_sent_and_counted_also_if_it_would_compress() {
+    for compression in [Compression::None, Compression::Gzip] {
+        let server = GrpcServer::start();
+        let (builder, diagnostics) = builder(server.endpoint());
+        let exporter = builder.request_bytes_max(4 << 10).compression(compression).build().unwrap();
+        let provider = provider(&exporter, "service");
+        let tracer = provider.tracer("test");
+        let mut span = tracer.start("large");
+        span.set_attribute(KeyValue::new("text", "x".repeat(8 << 10)));
+        span.end();
+        let ids = end_spans(&provider, 1);
+        assert!(exporter.flush(LONG).is_err());
+        assert_eq!(exporter.stats().dropped.oversize, 1, "{compression:?}");
+        assert_balanced(&exporter.stats(), 2);
+        if compression == Compression::None {
+            assert_eq!(server.ids().keys().cloned().collect::<Vec<_>>(), ids);
+        }
+        assert_eq!(server.calls().len(), 1, "{compression:?}");
+        assert_eq!(diagnostics.of_kind("Oversize:").len(), 1, "{compression:?}");
+    }
 }
 
 /// Ends `count` spans of about 100 KiB each.
@@ -435,6 +498,7 @@ fn a_peer_that_never_says_a_word_is_left_after_the_deadline_of_an_attempt() {
         end_spans(&provider(&exporter, "service"), 5);
         exporter.flush(LONG).unwrap();
         assert_eq!((server.ids().len(), server.connections()), (5, 2), "{io:?}");
+        assert_eq!(exporter.stats().retries, 1, "one attempt was enough to find it: {io:?}");
     }
 }
 

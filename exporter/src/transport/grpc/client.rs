@@ -67,7 +67,7 @@ impl GrpcClient {
         let link = self.link.take();
         ended.unwrap_or_else(|| {
             // The exchange was dropped, so its stream was reset.
-            if let Some(link) = link.filter(|link| link.heard_at() < began) {
+            if let Some(link) = link.filter(|link| !link.has_heard_since(began)) {
                 // Not a sign of life: it may be half-open.
                 self.channel.retire(&link);
             }

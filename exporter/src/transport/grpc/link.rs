@@ -28,7 +28,9 @@ pub(super) struct Link {
 
 /// What requests and the connection's task know of each other.
 struct Gauge {
-    /// When something was last received.
+    /// When HTTP/2 began.
+    opened_at: Instant,
+    /// When something was last received; as long as nothing was, when HTTP/2 began.
     heard_at: Rc<Cell<Instant>>,
     /// Requests under way.
     streams: Cell<usize>,
@@ -53,10 +55,12 @@ impl Link {
         connection: Connection,
         keepalive: Option<KeepaliveConfig>,
     ) -> Result<Self, h2::Error> {
-        let heard_at = Rc::new(Cell::new(Instant::now()));
+        let opened_at = Instant::now();
+        let heard_at = Rc::new(Cell::new(opened_at));
         let (wire, pump) = wire(connection, Rc::clone(&heard_at));
         let (sender, mut connection) = settings().handshake::<_, Body>(wire).await?;
         let gauge = Rc::new(Gauge {
+            opened_at,
             heard_at,
             streams: Cell::new(0),
             is_released: Cell::new(false),
@@ -93,9 +97,11 @@ impl Link {
         Stream(Rc::clone(&self.gauge))
     }
 
-    /// When something was last received.
-    pub(super) fn heard_at(&self) -> Instant {
-        self.gauge.heard_at.get()
+    /// Whether anything was received at `instant` or later. To accept a connection is no sign of
+    /// life: the system does it, or a middlebox, for a peer that hangs.
+    pub(super) fn has_heard_since(&self, instant: Instant) -> bool {
+        let heard_at = self.gauge.heard_at.get();
+        heard_at > self.gauge.opened_at && heard_at >= instant
     }
 
     /// Why the connection has ended, if it is known.
