@@ -12,7 +12,7 @@
 //! reconnection costs no full handshake.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
@@ -55,6 +55,8 @@ pub(crate) struct Tls {
 struct Origin {
     material: Material,
     base: Base,
+    /// Held while files are looked at, which takes for ever if their file system hangs.
+    looking: Mutex<()>,
 }
 
 /// What new connections use.
@@ -77,7 +79,7 @@ impl Tls {
         server_name: Option<String>,
         diagnostics: Diagnostics,
     ) -> Result<Self, BuildError> {
-        let origin = Origin { material, base: Base::new() };
+        let origin = Origin { material, base: Base::new(), looking: Mutex::default() };
         let (secrets, stamps) = origin.material.load(&origin.base)?;
         let current = Current::new(secrets, stamps).into();
         Ok(Self { origin: Some(Arc::new(origin)), given: None, server_name, current, diagnostics })
@@ -206,8 +208,13 @@ struct Loaded {
 }
 
 impl Origin {
-    /// Blocks. Nothing if no file looks otherwise than `before`.
+    /// Blocks. Nothing if no file looks otherwise than `before`, or if somebody else is still
+    /// looking: one thread at most hangs with a file system, and not each that resolves names.
     fn load_if_changed(&self, before: &Stamps) -> Option<Loaded> {
+        let looking = self.looking.try_lock();
+        if matches!(looking, Err(TryLockError::WouldBlock)) {
+            return None;
+        }
         let stamps = Stamps::of(self.material.files());
         (stamps != *before).then(|| match self.material.load(&self.base) {
             Ok((secrets, stamps)) => Loaded { secrets: Ok(secrets), stamps },

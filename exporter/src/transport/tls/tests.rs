@@ -18,6 +18,9 @@ fn a_change_is_loaded_once_whatever_comes_of_it() {
     assert!(origin.load_if_changed(&stamps()).is_none());
     for (text, is_good) in [("nothing", false), (CA, true)] {
         fs::write(&path, text).unwrap();
+        let looking = origin.looking.lock().unwrap();
+        assert!(origin.load_if_changed(&stamps()).is_none(), "another thread may hang in it");
+        drop(looking);
         let loaded = origin.load_if_changed(&stamps()).expect("a change");
         assert_eq!(loaded.secrets.is_ok(), is_good);
         tls.renew(loaded);
