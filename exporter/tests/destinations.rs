@@ -229,6 +229,18 @@ fn each_destination_retries_for_itself() {
 }
 
 #[test]
+fn a_destination_with_one_term_of_retries_of_its_own_has_the_others_of_the_main_one() {
+    let (main, busy) = (Collector::start(), refusing(503));
+    let busy_one = Destination::new("busy").endpoint(busy.endpoint()).retry_bytes(1 << 20);
+    let builder = builder(&main.endpoint()).0.retry_budget(Duration::ZERO);
+    let exporter = builder.destination(busy_one).build().unwrap();
+    end_spans(&provider(&exporter, "service"), 5);
+    let flushed = exporter.flush(Duration::from_secs(5));
+    assert!(matches!(flushed, Err(FlushError::LostAt { dropped: 5, .. })), "{flushed:?}");
+    assert_eq!(busy.requests(), 1, "nothing is retried");
+}
+
+#[test]
 fn a_flush_waits_for_all_destinations() {
     let main = Collector::start();
     let (release, held) = std::sync::mpsc::channel::<()>();

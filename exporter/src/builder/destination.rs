@@ -14,6 +14,7 @@ use crate::model::{Compression, DestinationName, NAME_BYTES, Protocol, Signal};
 use crate::pipeline::assemble::{BesideSettings, LineSettings, Route};
 use crate::pipeline::flush::BESIDE_MAX;
 use crate::pipeline::outlet::{Over, Share};
+use crate::retry::Policy;
 use crate::transport::balance::Balance;
 use crate::transport::header_source::HeaderSource;
 
@@ -42,8 +43,8 @@ pub struct Destination {
     name: String,
     /// In the order of [`Signal::ALL`].
     signals: [bool; Signal::ALL.len()],
-    /// Whether the retries are its own, and not the main destination's.
-    has_retry: bool,
+    /// Which terms of the retries are its own; the others are the main destination's.
+    own_retry: OwnRetry,
     bytes_max: Option<usize>,
     /// Keeps and checks what a destination has in common with the main one.
     inner: Builder,
@@ -56,7 +57,7 @@ impl Destination {
         Self {
             name: name.into(),
             signals: [true; Signal::ALL.len()],
-            has_retry: false,
+            own_retry: OwnRetry::default(),
             bytes_max: None,
             inner: Builder::new().env_from(|_| None),
         }
@@ -83,19 +84,19 @@ impl Destination {
 
     /// As [`Builder::retry_budget`]; default the main destination's.
     pub fn retry_budget(mut self, budget: Duration) -> Self {
-        self.has_retry = true;
+        self.own_retry.budget = true;
         self.map(|inner| inner.retry_budget(budget))
     }
 
     /// As [`Builder::retry_backoff`]; default the main destination's.
     pub fn retry_backoff(mut self, first: Duration, longest: Duration) -> Self {
-        self.has_retry = true;
+        self.own_retry.backoff = true;
         self.map(|inner| inner.retry_backoff(first, longest))
     }
 
     /// As [`Builder::retry_bytes`]; default the main destination's.
     pub fn retry_bytes(mut self, most: usize) -> Self {
-        self.has_retry = true;
+        self.own_retry.bytes = true;
         self.map(|inner| inner.retry_bytes(most))
     }
 
@@ -247,6 +248,27 @@ pub(super) fn add(
     Ok(names)
 }
 
+/// Which terms of a policy were set.
+#[derive(Clone, Copy, Debug, Default)]
+struct OwnRetry {
+    budget: bool,
+    backoff: bool,
+    bytes: bool,
+}
+
+impl OwnRetry {
+    /// Of `own` what was set, and of `main` the rest.
+    fn over(self, own: Policy, main: Policy) -> Policy {
+        let backoff = if self.backoff { own } else { main };
+        Policy {
+            initial: backoff.initial,
+            step_max: backoff.step_max,
+            budget: if self.budget { own.budget } else { main.budget },
+            bytes_max: if self.bytes { own.bytes_max } else { main.bytes_max },
+        }
+    }
+}
+
 impl Destination {
     /// Who hears of what goes wrong is who hears of the main destination.
     pub(super) fn tell(&mut self, handler: Option<&Handler>, level: Option<Level>) {
@@ -261,7 +283,7 @@ impl Destination {
         count: usize,
     ) -> Result<(), BuildError> {
         self.check_endpoint()?;
-        let (signals, has_retry, bytes_max) = (self.signals, self.has_retry, self.bytes_max);
+        let (signals, own_retry, bytes_max) = (self.signals, self.own_retry, self.bytes_max);
         let own = self.inner.settings()?.lines;
         for ((line, own), is_wanted) in lines.iter_mut().zip(own).zip(signals) {
             if !is_wanted || line.is_off {
@@ -270,7 +292,7 @@ impl Destination {
             let bytes_max = bytes_max.unwrap_or(line.submit_bytes_max / 4 / count);
             check_share(bytes_max, line)?;
             let LineSettings { target, timeout, lanes, .. } = own;
-            let retry = if has_retry { own.retry } else { line.retry };
+            let retry = own_retry.over(own.retry, line.retry);
             let share = Share { bytes_max, over: Over::Oldest };
             let route = Route { target, timeout, retry, lanes };
             line.beside.push(BesideSettings { index, route, share });

@@ -185,7 +185,7 @@ fn outlet(
     let codec = Codec::new(target, alive.signal(), workers);
     let destination =
         Destination::new(alive.shared(), alive.signal(), place, *retry, *timeout, codec);
-    let carriers = Carrier::for_lanes(target, alive.signal(), *lanes);
+    let carriers = Carrier::for_lanes(target, alive.signal(), *lanes, retry.budget);
     let sorted_for = carriers.first().and_then(Carrier::sorts_for);
     Outlet::new(place, Lanes::new(destination, carriers.into_iter()), share, sorted_for)
 }

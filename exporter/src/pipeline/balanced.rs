@@ -39,6 +39,8 @@ pub(crate) struct Balanced {
 pub(crate) struct Endpoints {
     signal: Signal,
     lanes: usize,
+    /// What an endpoint asks for beyond this is not believed.
+    pause_max: Duration,
     balanced: Arc<Balanced>,
     balancer: RefCell<Balancer<Collector>>,
     /// Carriers of each endpoint that are not in use.
@@ -80,7 +82,13 @@ impl Balanced {
 }
 
 impl Endpoints {
-    pub(crate) fn new(balanced: Arc<Balanced>, signal: Signal, lanes: usize) -> Rc<Self> {
+    /// No request is retried for longer than `budget`.
+    pub(crate) fn new(
+        balanced: Arc<Balanced>,
+        signal: Signal,
+        lanes: usize,
+        budget: Duration,
+    ) -> Rc<Self> {
         let resolution = Resolution {
             addresses: RefCell::new(vec![Vec::new(); balanced.collectors.len()]),
             due: Cell::new(balanced.resolve_every.map(|_| Instant::now())),
@@ -91,6 +99,7 @@ impl Endpoints {
         let endpoints = Self {
             signal,
             lanes,
+            pause_max: budget.max(PAUSE_MAX_MIN),
             balancer: RefCell::new(Balancer::new(balanced.balance.clone())),
             balanced,
             idle: RefCell::default(),
@@ -151,7 +160,7 @@ impl Endpoints {
             let balancer = self.balancer.borrow();
             let make = |collector: &Collector| {
                 let target = Target::Collector(Box::new(collector.clone()));
-                Carrier::for_lanes(&target, self.signal, self.lanes)
+                Carrier::for_lanes(&target, self.signal, self.lanes, self.pause_max)
             };
             balancer.endpoint(id).map(make).unwrap_or_default()
         });
@@ -165,7 +174,14 @@ impl Endpoints {
     }
 
     fn ended(&self, id: MemberId, outcome: &Outcome, now: Instant) {
-        let verdict = verdict(outcome);
+        let verdict = match verdict(outcome) {
+            // As with one endpoint, later requests wait no longer than a retry could: without this
+            // a mistaken date would silence the set for as long as it says.
+            Verdict::Failed { pause: Some(pause) } => {
+                Verdict::Failed { pause: Some(pause.min(self.pause_max)) }
+            }
+            verdict => verdict,
+        };
         if let (Verdict::Failed { pause: Some(_) }, Outcome::Retry { why, .. }) = (verdict, outcome)
         {
             *self.pause.borrow_mut() = Some(why.clone());
@@ -261,13 +277,15 @@ impl BalancedCarrier {
             // Names stand for themselves until there is an answer; nobody waits for it again.
             endpoints.resolution.has_ended.set(true);
         }
+        // Each endpoint is tried once at most: a second time is a retry, and has to be waited for.
+        let mut tried = Vec::new();
         loop {
             let now = Instant::now();
             let picked = endpoints.balancer.borrow_mut().pick(
                 now,
                 fastrand::u64(..),
                 self.preferred,
-                &self.avoid,
+                &[&self.avoid[..], &tried].concat(),
             );
             let id = match picked {
                 Pick::To(id) => id,
@@ -286,12 +304,13 @@ impl BalancedCarrier {
             endpoints.ended(id, &outcome, now);
             let Outcome::Retry { why, .. } = &outcome else { return outcome };
             self.avoid(id);
+            tried.push(id);
             let is_unsent = is_unsent(why);
             if is_unsent {
                 endpoints.resolve_soon(now);
             }
             let has_time = deadline.is_none_or(|at| now < at);
-            if !(is_unsent && has_time && self.has_other(now)) {
+            if !(is_unsent && has_time && self.has_other(now, &tried)) {
                 return self.shared_pause(outcome, now);
             }
         }
@@ -305,8 +324,9 @@ impl BalancedCarrier {
         }
     }
 
-    fn has_other(&self, now: Instant) -> bool {
-        self.endpoints.balancer.borrow().has_other(now, &self.avoid)
+    fn has_other(&self, now: Instant, tried: &[MemberId]) -> bool {
+        let avoid = [&self.avoid[..], tried].concat();
+        self.endpoints.balancer.borrow().has_other(now, &avoid)
     }
 
     /// The pause that one endpoint has asked for is kept by the balancer; the lanes keep one if
@@ -349,7 +369,9 @@ fn verdict(outcome: &Outcome) -> Verdict {
             Verdict::Failed { pause: not_before.filter(|pause| !pause.is_zero()) }
         }
         Outcome::Refused { why } => match (why.phase, why.status) {
-            (Phase::Answer, Some(Status::Http(500..))) => Verdict::Failed { pause: None },
+            (Phase::Answer, Some(Status::Http(500..) | GRPC_UNKNOWN | GRPC_INTERNAL)) => {
+                Verdict::Failed { pause: None }
+            }
             (Phase::Answer, _) => Verdict::Well,
             (Phase::Headers | Phase::Encode | Phase::Size, _) => Verdict::Unknown,
             _ => Verdict::Failed { pause: None },
@@ -362,8 +384,14 @@ fn is_unsent(why: &Failure) -> bool {
     matches!(why.phase, Phase::Resolve | Phase::Connect | Phase::Tls | Phase::Proxy)
 }
 
+/// What gRPC calls the like of a 500, and an answer that is none (otlp's wire2).
+const GRPC_UNKNOWN: Status = Status::Grpc(2);
+const GRPC_INTERNAL: Status = Status::Grpc(13);
 /// How long the first requests wait for the first addresses.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
+/// However short the retries are, an endpoint that asks for a pause of this length gets it: what
+/// comes meanwhile goes to others.
+const PAUSE_MAX_MIN: Duration = Duration::from_secs(30);
 /// Names are not resolved more often than this, whatever fails.
 const RESOLVE_PAUSE: Duration = Duration::from_secs(1);
 /// Addresses of one name that are used.

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
 use spanwire_runtime::blocking::spawn_blocking;
@@ -172,8 +172,14 @@ pub(crate) enum Carrier {
 }
 
 impl Carrier {
-    /// One for each of the `lanes` of a destination of `signal`. Lanes of gRPC share a connection.
-    pub(crate) fn for_lanes(target: &Target, signal: Signal, lanes: usize) -> Vec<Self> {
+    /// One for each of the `lanes` of a destination of `signal`, whose requests are retried for
+    /// `budget` at most. Lanes of gRPC share a connection.
+    pub(crate) fn for_lanes(
+        target: &Target,
+        signal: Signal,
+        lanes: usize,
+        budget: Duration,
+    ) -> Vec<Self> {
         let each = |one: &dyn Fn() -> Self| (0..lanes).map(|_| one()).collect();
         match target {
             #[cfg(feature = "grpc")]
@@ -183,7 +189,7 @@ impl Carrier {
             }
             Target::Collector(collector) => each(&|| Self::Client(Box::new(collector.client()))),
             Target::Balanced(balanced) => {
-                let endpoints = Endpoints::new(Arc::clone(balanced), signal, lanes);
+                let endpoints = Endpoints::new(Arc::clone(balanced), signal, lanes, budget);
                 each(&|| Self::Balanced(endpoints.carrier()))
             }
             Target::Lines(lines) => each(&|| Self::Lines(Arc::clone(lines))),

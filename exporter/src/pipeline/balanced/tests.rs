@@ -68,6 +68,9 @@ fn address(last: u8) -> IpAddr {
     Ipv4Addr::new(127, 33, (std::process::id() % 250) as u8, last).into()
 }
 
+/// How long a request is retried here.
+const BUDGET: Duration = Duration::from_secs(60);
+
 /// A set with one endpoint, which is a name that no resolver knows.
 fn endpoints(port: u16) -> Rc<Endpoints> {
     let url = format!("http://collectors.invalid:{port}");
@@ -88,7 +91,7 @@ fn endpoints(port: u16) -> Rc<Endpoints> {
     let resolve_every = Some(Duration::from_secs(3600));
     let balance = Balance::RoundRobin;
     let balanced = Balanced { collectors: vec![collector], balance, resolve_every };
-    Endpoints::new(Arc::new(balanced), Signal::Traces, 2)
+    Endpoints::new(Arc::new(balanced), Signal::Traces, 2, BUDGET)
 }
 
 fn found(lasts: &[u8]) -> Vec<Option<Vec<IpAddr>>> {
@@ -187,6 +190,37 @@ fn a_name_that_was_never_resolved_stands_for_itself_and_is_asked_for_again_soon(
 }
 
 #[test]
+fn one_attempt_asks_each_endpoint_that_cannot_be_connected_to_once() {
+    let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = unused.local_addr().unwrap().port();
+    on_worker(move || async move {
+        let endpoints = endpoints(port);
+        // Nobody listens on these addresses.
+        endpoints.resolved(found(&[31, 32, 33]));
+        let outcome = send(&mut endpoints.carrier()).await;
+        assert!(matches!(outcome, Outcome::Retry { not_before: None, .. }), "{outcome:?}");
+        let balancer = format!("{:?}", endpoints.balancer.borrow());
+        assert_eq!(balancer.matches("Closed { failures: 1 }").count(), 3, "{balancer}");
+    });
+}
+
+#[test]
+fn a_pause_that_is_longer_than_any_retry_silences_a_set_no_longer_than_one_endpoint() {
+    on_worker(|| async {
+        let endpoints = endpoints(1);
+        endpoints.resolved(found(&[41]));
+        let now = Instant::now();
+        let pick = |now| endpoints.balancer.borrow_mut().pick(now, 0, None, &[]);
+        let Pick::To(id) = pick(now) else { panic!("there is one") };
+        let day = Some(Duration::from_secs(24 * 60 * 60));
+        let why = Failure::answer(Status::Http(503), "");
+        endpoints.ended(id, &Outcome::Retry { not_before: day, why }, now);
+        assert_eq!(pick(now), Pick::NotBefore(now + BUDGET));
+        assert_eq!(pick(now + BUDGET), Pick::To(id));
+    });
+}
+
+#[test]
 fn what_an_outcome_says_of_an_endpoint() {
     let failed = |pause| Verdict::Failed { pause };
     let refused = |why| Outcome::Refused { why };
@@ -202,6 +236,8 @@ fn what_an_outcome_says_of_an_endpoint() {
         (refused(Failure::answer(Status::Http(400), "")), Verdict::Well),
         (refused(Failure::answer(Status::Http(500), "")), failed(None)),
         (refused(Failure::new(Phase::Protocol, "")), failed(None)),
+        (refused(Failure::answer(Status::Grpc(3), "")), Verdict::Well),
+        (refused(Failure::answer(Status::Grpc(13), "")), failed(None)),
         (refused(Failure::new(Phase::Size, "")), Verdict::Unknown),
     ];
     for (outcome, expected) in cases {
