@@ -369,9 +369,10 @@ fn verdict(outcome: &Outcome) -> Verdict {
             Verdict::Failed { pause: not_before.filter(|pause| !pause.is_zero()) }
         }
         Outcome::Refused { why } => match (why.phase, why.status) {
-            (Phase::Answer, Some(Status::Http(500..) | GRPC_UNKNOWN | GRPC_INTERNAL)) => {
-                Verdict::Failed { pause: None }
-            }
+            (
+                Phase::Answer,
+                Some(Status::Http(500..) | Status::Grpc(GRPC_UNKNOWN | GRPC_INTERNAL)),
+            ) => Verdict::Failed { pause: None },
             (Phase::Answer, _) => Verdict::Well,
             (Phase::Headers | Phase::Encode | Phase::Size, _) => Verdict::Unknown,
             _ => Verdict::Failed { pause: None },
@@ -385,8 +386,8 @@ fn is_unsent(why: &Failure) -> bool {
 }
 
 /// What gRPC calls the like of a 500, and an answer that is none (otlp's wire2).
-const GRPC_UNKNOWN: Status = Status::Grpc(2);
-const GRPC_INTERNAL: Status = Status::Grpc(13);
+const GRPC_UNKNOWN: u8 = 2;
+const GRPC_INTERNAL: u8 = 13;
 /// How long the first requests wait for the first addresses.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
 /// However short the retries are, an endpoint that asks for a pause of this length gets it: what
