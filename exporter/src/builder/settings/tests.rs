@@ -38,6 +38,20 @@ fn without_code_and_variables_the_defaults_are_those_of_the_specification() {
     assert_eq!(settings.io, Choice::Auto);
 }
 
+#[cfg(feature = "grpc")]
+#[test]
+fn the_default_endpoint_of_grpc_is_port_4317() {
+    for builder in [
+        with_env(&[]).protocol(Protocol::Grpc),
+        with_env(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]),
+    ] {
+        for line in lines(builder) {
+            let (endpoint, _) = collector(&line);
+            assert_eq!((&*endpoint.host, endpoint.port), ("localhost", 4317));
+        }
+    }
+}
+
 #[test]
 fn the_timeout_of_the_code_beats_the_signals_beats_the_generic_one() {
     let generic = with_env(&[("OTEL_EXPORTER_OTLP_TIMEOUT", "1")]);
