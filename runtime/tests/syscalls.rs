@@ -10,6 +10,7 @@ mod seccomp;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Once;
 use std::thread;
 use std::time::Duration;
 
@@ -27,7 +28,9 @@ use spanwire_runtime::{Builder, Runtime};
 fn watched(choice: Choice) -> Option<(Runtime, Calls)> {
     let calls = Calls::new();
     let (to_be_watched, (sender, receiver)) = (calls.clone(), std::sync::mpsc::channel());
-    let hook = move || sender.send(to_be_watched.of_this_thread()).unwrap();
+    // The worker is the first thread; those for blocking calls inherit that they are watched.
+    let once = Once::new();
+    let hook = move || once.call_once(|| sender.send(to_be_watched.of_this_thread()).unwrap());
     let built = Builder::new().io(choice).on_thread_start(hook).build();
     if let Err(error) = receiver.recv().unwrap() {
         eprintln!("SKIPPED: no thread can be watched here: {error}");

@@ -65,7 +65,11 @@ impl Calls {
         // SAFETY: takes nothing.
         let this = unsafe { libc::gettid() };
         // It is there before anything waits for it.
-        thread::spawn(move || calls.watch(this, &listener_of(&told)));
+        thread::spawn(move || {
+            if let Some(listener) = listener_of(&told) {
+                calls.watch(this, &listener);
+            }
+        });
         let mut program = pass(&MEMORY);
         program.push(instruction(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_USER_NOTIF, 0));
         let installed = install(&mut program, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
@@ -105,14 +109,14 @@ impl Calls {
     }
 }
 
-/// Waits for the listener of the thread that is to be watched.
-fn listener_of(told: &AtomicI32) -> OwnedFd {
+/// Waits for the listener of the thread that is to be watched, if there is one.
+fn listener_of(told: &AtomicI32) -> Option<OwnedFd> {
     loop {
         match told.load(Ordering::Acquire) {
             UNKNOWN => thread::yield_now(),
-            // SAFETY: `install` has returned this descriptor to nobody else; `NONE` is never open,
-            // and whatever is asked of it fails.
-            fd => return unsafe { OwnedFd::from_raw_fd(fd) },
+            NONE => return None,
+            // SAFETY: `install` has returned this descriptor to nobody else.
+            fd => return Some(unsafe { OwnedFd::from_raw_fd(fd) }),
         }
     }
 }
