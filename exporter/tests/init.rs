@@ -19,10 +19,10 @@ use opentelemetry::trace::{Tracer, TracerProvider};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Sampler, Span, SpanData, SpanProcessor};
-use spanwire::{Exporter, FlushError, Guard, GuardError, Init, InitError, ShutdownError};
+use spanwire::{Exporter, FlushError, Guard, GuardError, Init, InitError, Io, ShutdownError};
 
 use support::Collector;
-use support::otel::LONG;
+use support::otel::{DRIVERS, LONG};
 
 /// What a child process does, by name.
 const SCENARIOS: [(&str, fn()); 8] = [
@@ -62,7 +62,12 @@ fn arrived(collector: &Collector) -> [usize; 3] {
 
 #[test]
 fn one_call_exports_all_three_signals_as_the_environment_says_over_both_drivers() {
-    for io in ["uring", "epoll"] {
+    for io in DRIVERS {
+        let io = match io {
+            Io::Uring => "uring",
+            Io::Epoll => "epoll",
+            _ => "auto",
+        };
         let collector = Collector::start();
         run(
             "example",
