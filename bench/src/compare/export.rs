@@ -549,8 +549,9 @@ pub(super) const VERSIONS_OF: [&str; 16] = [
 /// Several batches of every peer fit into half of it. Spanwire is woken by two batches, which are
 /// about 2000 typical spans: below that it runs dry and waits for its age limit.
 const OUTSTANDING_DEFAULT: u64 = 8192;
-/// Several batches of 8192 for each of four requests in flight.
-const OUTSTANDING_FAR: u64 = 131_072;
+/// Over a distance: what the default buffer of spanwire holds (16 MiB), so that nothing is dropped.
+/// A row that dropped most of its records would look fast.
+const OUTSTANDING_FAR: u64 = 24_576;
 /// At 10 000 a second three seconds, in which spanwire exports some 30 times.
 const FIXED_RECORDS_MIN: u64 = 30_000;
 /// Two of spanwire's batches are 12 000 bare spans.
