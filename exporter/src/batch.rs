@@ -28,13 +28,21 @@ pub(crate) struct Limits {
     /// No request is estimated above this (default 4 MiB, what common receivers accept); a
     /// record that alone exceeds it is reported as oversize.
     pub(crate) request_bytes_max: usize,
+    /// Batches that wait for a lane become one request up to this estimate (default 4 MiB): what
+    /// is far away, or slow, gets fewer and larger ones.
+    pub(crate) merged_bytes_max: usize,
     /// At most this many records a request (default: no limit).
     pub(crate) records_max: Option<u64>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { target_bytes: 512 << 10, request_bytes_max: 4 << 20, records_max: None }
+        Self {
+            target_bytes: 512 << 10,
+            request_bytes_max: 4 << 20,
+            merged_bytes_max: 4 << 20,
+            records_max: None,
+        }
     }
 }
 
@@ -170,7 +178,7 @@ impl Batcher {
         let request_bytes = batch.request_bytes.saturating_add(more.request_bytes);
         let records = batch.records + more.records;
         let fits = batch.resource == more.resource
-            && request_bytes <= self.limits.target_bytes.saturating_mul(2)
+            && request_bytes <= self.limits.merged_bytes_max
             && request_bytes <= self.limits.request_bytes_max
             && self.limits.records_max.is_none_or(|max| records <= max);
         if !fits {

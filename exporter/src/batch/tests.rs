@@ -73,7 +73,7 @@ fn a_record_that_counts_for_more_than_the_limit_is_a_batch_of_its_own() {
 
 #[test]
 fn what_is_cut_apart_adds_up_and_leaves_what_is_open_alone() {
-    let limits = Limits { request_bytes_max: 2000, target_bytes: 1000, records_max: None };
+    let limits = Limits { request_bytes_max: 2000, target_bytes: 1000, ..Limits::default() };
     let (mut batcher, mut due) = batcher(limits);
     let _ = batcher.push(item(0, 0, &[record(1, 10)]), &mut due);
     let apart = || vec![item(0, 0, &[record(2, 900), record(3, 900)]), item(0, 1, &[record(4, 0)])];
@@ -160,8 +160,9 @@ fn batches_that_one_request_may_hold_are_merged_and_others_are_not() {
     assert_eq!((all_ids(&batch), batch.records), (vec![1, 2, 3], 3));
     assert_eq!(batch.groups.len(), 2);
     let full = batch.clone();
-    let target_bytes = batch.request_bytes - 1;
-    batcher = Batcher::new(Limits { target_bytes, ..Limits::default() }, weigher(Signal::Traces));
+    let merged_bytes_max = 2 * batch.request_bytes - 1;
+    let limits = Limits { merged_bytes_max, ..Limits::default() };
+    batcher = Batcher::new(limits, weigher(Signal::Traces));
     assert!(batcher.merge(&mut batch, full).is_err());
 }
 
@@ -224,6 +225,7 @@ fn limits() -> impl Strategy<Value = Limits> {
             target_bytes,
             request_bytes_max,
             records_max,
+            ..Limits::default()
         },
     )
 }

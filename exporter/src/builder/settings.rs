@@ -137,17 +137,19 @@ impl Builder {
         let timeout = self.timeout.or(given.timeout).unwrap_or(TIMEOUT);
         let timeout = Some(timeout).filter(|limit| !limit.is_zero());
         let buffer_bytes = self.buffer_bytes_of(given);
+        let lanes = self.lanes.or(given.in_flight).unwrap_or(LANES);
         let batch = batch::Limits {
             // More than a quarter of the buffer would keep too little for those who append.
             target_bytes: self.batch.target_bytes.min(buffer_bytes / 4),
             records_max: self.batch.records_max.or(given.batch_records_max),
+            // All lanes together hold the buffer at most; and what is left of a batch joins one.
+            merged_bytes_max: (buffer_bytes / lanes).max(self.batch.target_bytes.saturating_mul(2)),
             ..self.batch
         };
         let budget = self
             .retry_budget
             .or_else(|| export_timeout.map(|_| export_limit.unwrap_or(Duration::MAX)));
         // Lines of one file are written one after the other anyway.
-        let lanes = self.lanes.or(given.in_flight).unwrap_or(LANES);
         LineSettings {
             lanes: if matches!(target, Target::Lines(_)) { 1 } else { lanes },
             target,
