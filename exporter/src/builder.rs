@@ -216,7 +216,9 @@ impl Builder {
 
     /// A request is sent once it is estimated at this many bytes. Default 512 KiB. More means
     /// fewer requests and a longer hold on the buffer; a quarter of
-    /// [`buffer_bytes`](Self::buffer_bytes) is the most that is used.
+    /// [`buffer_bytes`](Self::buffer_bytes) is the most that is used. While all
+    /// [`in_flight`](Self::in_flight) requests are under way, batches that wait are merged into larger
+    /// requests, up to [`request_bytes_max`](Self::request_bytes_max).
     pub fn batch_bytes(mut self, target: usize) -> Self {
         self.batch.target_bytes = target;
         self
