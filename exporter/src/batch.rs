@@ -172,8 +172,8 @@ impl Batcher {
     }
 
     /// Adds the records of `more` to `batch` if one request may hold both, gives them back
-    /// otherwise. The request may be up to twice the target: that is still less to send than the
-    /// head of another.
+    /// otherwise. It may be several times the target: while all lanes are busy, one larger request
+    /// is less than many, and takes one round trip.
     pub(crate) fn merge(&self, batch: &mut Batch, more: Batch) -> Result<(), Batch> {
         let request_bytes = batch.request_bytes.saturating_add(more.request_bytes);
         let records = batch.records + more.records;

@@ -154,7 +154,9 @@ fn answering(tally: &Arc<Mutex<Tally>>) -> impl Fn(Call) -> Answer + use<> {
     let tally = Arc::clone(tally);
     move |call| {
         let (mut ids, mut buffer) = (Vec::new(), Vec::new());
-        match count(call.signal, call.encoding, &call.message, &mut buffer, &mut ids, &tally) {
+        let counted =
+            count(call.signal, call.encoding, false, &call.message, &mut buffer, &mut ids, &tally);
+        match counted {
             Ok(()) => Answer::Success(Vec::new()),
             Err(_) => Answer::Failure(grpc::INVALID_ARGUMENT, "the request is malformed".into()),
         }
@@ -232,11 +234,7 @@ impl<S: Read + Write> Connection<S> {
             let end = head.bytes + body;
             self.fill_to(end)?;
             let body = &self.buffer[head.bytes..end];
-            let counted = if head.json {
-                count_json(signal, encoding, body, &mut buffer, &mut ids, tally)
-            } else {
-                count(signal, encoding, body, &mut buffer, &mut ids, tally)
-            };
+            let counted = count(signal, encoding, head.json, body, &mut buffer, &mut ids, tally);
             self.stream.write_all(match counted {
                 Ok(()) if head.json => OK_JSON,
                 Ok(()) => OK,
@@ -285,10 +283,11 @@ impl<S: Read + Write> Connection<S> {
     }
 }
 
-/// Counts one body.
+/// Counts one body; of OTLP/JSON too, whose size is that of the text.
 fn count(
     signal: Signal,
     encoding: Encoding,
+    is_json: bool,
     body: &[u8],
     buffer: &mut Vec<u8>,
     ids: &mut Vec<u64>,
@@ -296,27 +295,16 @@ fn count(
 ) -> io::Result<()> {
     ids.clear();
     let walked = encoding.decode(body, buffer).and_then(|decoded| {
-        let records = walk::records(signal, decoded, ids).map_err(io::Error::other)?;
-        Ok((records, BodyBytes { decoded: decoded.len(), wire: body.len() }))
-    });
-    add(signal, walked, ids, tally)
-}
-
-/// The same of OTLP/JSON, whose size is that of the text.
-fn count_json(
-    signal: Signal,
-    encoding: Encoding,
-    body: &[u8],
-    buffer: &mut Vec<u8>,
-    ids: &mut Vec<u64>,
-    tally: &Mutex<Tally>,
-) -> io::Result<()> {
-    ids.clear();
-    let walked = encoding.decode(body, buffer).and_then(|decoded| {
-        let request = json::to_protobuf(signal, decoded);
-        let request = request.ok_or_else(|| io::Error::other("not a request in JSON"))?;
-        let records = walk::records(signal, &request, ids).map_err(io::Error::other)?;
-        Ok((records, BodyBytes { decoded: decoded.len(), wire: body.len() }))
+        let records = match is_json {
+            true => {
+                let request = json::to_protobuf(signal, decoded);
+                let request = request.ok_or_else(|| io::Error::other("not a request in JSON"))?;
+                walk::records(signal, &request, ids)
+            }
+            false => walk::records(signal, decoded, ids),
+        };
+        let bytes = BodyBytes { decoded: decoded.len(), wire: body.len() };
+        Ok((records.map_err(io::Error::other)?, bytes))
     });
     add(signal, walked, ids, tally)
 }

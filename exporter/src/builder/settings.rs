@@ -138,12 +138,13 @@ impl Builder {
         let timeout = Some(timeout).filter(|limit| !limit.is_zero());
         let buffer_bytes = self.buffer_bytes_of(given);
         let lanes = self.lanes.or(given.in_flight).unwrap_or(LANES);
+        // More than a quarter of the buffer would keep too little for those who append.
+        let target_bytes = self.batch.target_bytes.min(buffer_bytes / 4);
         let batch = batch::Limits {
-            // More than a quarter of the buffer would keep too little for those who append.
-            target_bytes: self.batch.target_bytes.min(buffer_bytes / 4),
+            target_bytes,
             records_max: self.batch.records_max.or(given.batch_records_max),
             // All lanes together hold the buffer at most; and what is left of a batch joins one.
-            merged_bytes_max: (buffer_bytes / lanes).max(self.batch.target_bytes.saturating_mul(2)),
+            merged_bytes_max: (buffer_bytes / lanes).max(2 * target_bytes),
             ..self.batch
         };
         let budget = self

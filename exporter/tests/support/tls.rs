@@ -322,7 +322,7 @@ impl Folder {
 
 /// What servers have certificates for; nobody resolves it.
 pub(crate) const NAME: &str = "collector.test";
-/// Refuses for now, and closes the connection.
+/// Asks for a later attempt, and closes the connection.
 pub(crate) const LATER: Reply = Reply::Refuse(503, "connection: close\r\n", Vec::new());
 
 /// A builder of an exporter to `collector` over TLS, which does not ask for a name by itself.
