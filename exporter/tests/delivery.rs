@@ -309,7 +309,9 @@ fn configured_headers_and_our_own_user_agent_are_sent() {
     assert!(head.starts_with("post /v1/traces http/1.1\r\n"), "{head}");
     assert!(head.contains("x-api-key: secret\r\n"), "{head}");
     assert!(head.contains("content-type: application/x-protobuf\r\n"), "{head}");
-    assert!(head.contains("user-agent: spanwire/"), "{head}");
+    let version = env!("CARGO_PKG_VERSION");
+    let agent = format!("user-agent: spanwire/{version} otel-otlp-exporter-rust/{version}\r\n");
+    assert!(head.contains(&agent), "{head}");
 }
 
 #[test]

@@ -173,6 +173,31 @@ fn deliver_more(exporter: &Exporter, all: u64) {
     assert_eq!((exporter.stats().delivered, exporter.stats().retries), (all, 0));
 }
 
+#[test]
+fn no_request_is_sent_before_the_peers_limits_are_known() {
+    for io in DRIVERS {
+        let (address, _) = start(|mut peer| {
+            let mut knows_limits = false;
+            let stream = loop {
+                let frame = Frame::read(&mut peer.0)?;
+                match frame.kind {
+                    SETTINGS => knows_limits |= frame.flags & ACK != 0,
+                    HEADERS => break frame.stream,
+                    _ => {}
+                }
+            };
+            if !knows_limits {
+                // As nghttpd does it with small windows, and as RFC 9113, section 6.9.3, allows.
+                return peer.send(&[Frame::new(RST_STREAM, 0, stream, &FLOW_CONTROL_ERROR)]);
+            }
+            peer.next_request()?;
+            peer.accept(stream)?;
+            peer.serve()
+        });
+        deliver(&to(address, io).timeout(LONG).build().unwrap(), 5);
+    }
+}
+
 /// What a peer can say for ever without an answer being due, or with one that it never reads.
 fn floods() -> Vec<(&'static str, Vec<Frame>)> {
     let window = 1_u32.to_be_bytes();
@@ -233,6 +258,7 @@ fn memory() -> usize {
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
@@ -242,6 +268,7 @@ const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const NO_ERROR: [u8; 4] = [0; 4];
+const FLOW_CONTROL_ERROR: [u8; 4] = [0, 0, 0, 3];
 const ENHANCE_YOUR_CALM: [u8; 4] = [0, 0, 0, 11];
 /// Some tens of megabytes arrive in the time.
 const GROWTH_MAX: usize = 32 << 20;

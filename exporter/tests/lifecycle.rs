@@ -290,8 +290,10 @@ fn a_thread_that_does_not_end_is_waited_for_once() {
     let (entered, has_entered) = std::sync::mpsc::channel();
     let (release, released) = std::sync::mpsc::channel::<()>();
     let released = std::sync::Mutex::new(released);
+    // A driver that is there everywhere: otherwise `build` may tell the handler of another choice.
     let exporter = builder(&format!("http://{}", dead_address()))
         .0
+        .io(spanwire::Io::Epoll)
         .on_diagnostic(move |_| {
             let _ = entered.send(());
             let _ = released.lock().unwrap().recv();

@@ -244,8 +244,9 @@ fn settings() -> Builder {
     let mut builder = Builder::new();
     builder
         .enable_push(false)
-        // Until the peer has said how many it takes, there is one: more might be refused.
-        .initial_max_send_streams(1)
+        // No request before the peer's settings are known: what exceeds limits that it has not
+        // told yet it may reset (RFC 9113, 6.9.3), and requests do not survive that.
+        .initial_max_send_streams(0)
         .max_header_list_size(HEADER_BYTES_MAX);
     builder
 }

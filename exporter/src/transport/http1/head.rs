@@ -95,8 +95,12 @@ fn put(head: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) {
     head.extend_from_slice(b"\r\n");
 }
 
-/// spanwire's own name: it is not the SDK's exporter.
-const OWN_USER_AGENT: &str = concat!("spanwire/", env!("CARGO_PKG_VERSION"));
+/// The product, then the exporter, its language and version in the form of the protocol's exporter
+/// specification (section "User Agent").
+const OWN_USER_AGENT: &str = concat!(
+    concat!("spanwire/", env!("CARGO_PKG_VERSION")),
+    concat!(" OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"))
+);
 
 /// Headers that decide how the request is read, or that are written above. Lower case.
 /// A coding of the answer is not to be asked for (docs/decisions/022-encoded-answers.md).

@@ -228,9 +228,10 @@ fn a_request_head_is_complete_and_carries_user_headers() {
     let head = RequestHead::new("[::1]:4318", "/v1/traces?a=b", "application/x-protobuf", &headers);
     let expected = format!(
         "POST /v1/traces?a=b HTTP/1.1\r\nhost: [::1]:4318\r\n\
-         user-agent: shop/2 spanwire/{}\r\ncontent-type: application/x-protobuf\r\n\
+         user-agent: shop/2 spanwire/{version} OTel-OTLP-Exporter-Rust/{version}\r\n\
+         content-type: application/x-protobuf\r\n\
          authorization: Bearer x\r\ncontent-length: 4294967296\r\n\r\n",
-        env!("CARGO_PKG_VERSION")
+        version = env!("CARGO_PKG_VERSION")
     );
     let rendered = |encoding| String::from_utf8(head.render(1 << 32, encoding).concat()).unwrap();
     assert_eq!(rendered(None), expected);
