@@ -28,7 +28,7 @@ use opentelemetry_sdk::{
 };
 use tokio::{net::TcpStream, runtime, task::LocalSet};
 
-use super::Options;
+use super::{Options, pace::Pace};
 
 /// Sends all requests from this thread and waits for their answers.
 pub(super) fn drive(
@@ -36,9 +36,11 @@ pub(super) fn drive(
     address: SocketAddr,
     options: &Options,
     served: Arc<AtomicU64>,
+    pace: Pace,
 ) -> Result<(), String> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_io()
+        .enable_time()
         .build()
         .map_err(|error| format!("cannot start the demo's clients: {error}"))?;
     let clients = Clients {
@@ -47,6 +49,7 @@ pub(super) fn drive(
         requests: options.requests,
         next: AtomicU64::new(0),
         served,
+        pace,
     };
     LocalSet::new().block_on(&runtime, clients.run(options.connections))
 }
@@ -59,6 +62,7 @@ struct Clients {
     next: AtomicU64,
     /// Requests answered so far, for the progress line.
     served: Arc<AtomicU64>,
+    pace: Pace,
 }
 
 impl Clients {
@@ -90,6 +94,7 @@ impl Clients {
             if number >= self.requests {
                 return Ok(());
             }
+            self.pace.wait().await;
             self.request(&mut sender, number).await?;
             // Ordering: Relaxed, a mere counter.
             self.served.fetch_add(1, Ordering::Relaxed);

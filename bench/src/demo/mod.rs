@@ -32,10 +32,12 @@ use crate::{
 };
 
 mod client;
+mod pace;
 mod progress;
 mod service;
 mod shop;
 
+use pace::Pace;
 use shop::Shop;
 
 /// The options of `spanwire demo`.
@@ -181,7 +183,8 @@ fn drive(telemetry: &Telemetry, options: &Options, served: Arc<AtomicU64>) -> Re
     let traces = telemetry.traces();
     let shop = Shop::new(&traces, &telemetry.logs(), &telemetry.metrics());
     let service = service::Service::start(shop)?;
-    let answered = client::drive(&traces, service.address(), options, served);
+    let pace = Pace::new(telemetry.backlog());
+    let answered = client::drive(&traces, service.address(), options, served, pace);
     service.stop();
     answered
 }

@@ -184,6 +184,12 @@ impl Telemetry {
         self.seen[1].count()
     }
 
+    /// Tells how many records, of all signals, have no fate yet.
+    pub fn backlog(&self) -> impl Fn() -> u64 + 'static {
+        let exporter = self.exporter.clone();
+        move || exporter.stats().in_flight
+    }
+
     /// The exporter's counts of one signal.
     pub fn counts_of(&self, signal: Signal) -> Counts {
         let stats = self.exporter.stats();
