@@ -124,46 +124,54 @@ impl Compressor {
 #[derive(Debug, Default)]
 struct Pieces {
     full: Vec<Bytes>,
-    /// Being written; without capacity if there is none.
+    /// Being written: all of a buffer, or empty if there is none.
     last: Vec<u8>,
-    /// At most [`SPARE_MAX`] empty buffers.
+    /// How much of it is written.
+    last_bytes: usize,
+    /// At most [`SPARE_MAX`] whole buffers.
     spare: Vec<Vec<u8>>,
 }
 
 impl Pieces {
-    /// The buffer that is being written. It has room for at least a byte.
-    fn room(&mut self) -> &mut Vec<u8> {
-        if self.last.len() == self.last.capacity() {
-            let fresh = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(PIECE_BYTES));
-            let full = std::mem::replace(&mut self.last, fresh);
-            self.push(full);
+    /// What is next to be written, at least a byte; [`written`](Self::written) says how much was.
+    fn room(&mut self) -> &mut [u8] {
+        if self.last_bytes == self.last.len() {
+            let fresh = self.spare.pop().unwrap_or_else(|| vec![0; PIECE_BYTES]);
+            self.push_last();
+            self.last = fresh;
         }
-        &mut self.last
+        &mut self.last[self.last_bytes..]
     }
 
-    fn push(&mut self, piece: Vec<u8>) {
+    fn written(&mut self, bytes: usize) {
+        debug_assert!(bytes <= self.last.len() - self.last_bytes, "more than there was room for");
+        self.last_bytes += bytes;
+    }
+
+    fn push_last(&mut self) {
+        let mut piece = std::mem::take(&mut self.last);
+        piece.truncate(std::mem::take(&mut self.last_bytes));
         if !piece.is_empty() {
             self.full.push(piece.into());
         }
     }
 
     fn take(&mut self) -> Vec<Bytes> {
-        let last = std::mem::take(&mut self.last);
-        self.push(last);
+        self.push_last();
         std::mem::take(&mut self.full)
     }
 
     fn clear(&mut self) {
         self.full.clear();
-        self.last.clear();
+        self.last_bytes = 0;
     }
 
     fn take_back(&mut self, piece: Bytes) {
         // Whoever else has it, a retry say, may still read it.
         let Ok(piece) = piece.try_into_mut() else { return };
         let mut piece = Vec::from(piece);
-        piece.clear();
         if self.spare.len() < SPARE_MAX && piece.capacity() == PIECE_BYTES {
+            piece.resize(PIECE_BYTES, 0);
             self.spare.push(piece);
         }
     }

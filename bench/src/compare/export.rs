@@ -496,7 +496,7 @@ impl Comparison {
             "machine": measure::machine(),
             "load_average": self.load,
             "versions": versions::of(&VERSIONS_OF),
-            "features": versions::FEATURES,
+            "features": versions::features(),
             "allocator": options.allocator.to_string(),
             "spans": options.spans,
             "runs": options.runs,
@@ -528,7 +528,7 @@ impl Drop for Certificate {
     }
 }
 
-pub(super) const VERSIONS_OF: [&str; 16] = [
+pub(super) const VERSIONS_OF: [&str; 18] = [
     "spanwire",
     "opentelemetry_sdk",
     "opentelemetry-otlp",
@@ -539,6 +539,8 @@ pub(super) const VERSIONS_OF: [&str; 16] = [
     "rustls",
     "ring",
     "flate2",
+    "miniz_oxide",
+    "zlib-rs",
     "zstd-sys",
     "tokio",
     "tracing-opentelemetry",

@@ -15,7 +15,7 @@ impl fmt::Display for Comparison {
         let [before, after] = self.load;
         writeln!(f, "{}, load average {before} before and {after} after", measure::machine())?;
         writeln!(f, "{}, {}", versions::of(&VERSIONS_OF), options.allocator)?;
-        writeln!(f, "{}", versions::FEATURES)?;
+        writeln!(f, "{}", versions::features())?;
         writeln!(f, "over {}", options.wire_text())?;
         match options.flood {
             None => writeln!(

@@ -12,10 +12,18 @@ fn locked(name: &str) -> Option<&'static str> {
 }
 
 /// How the exporters were built: what a reader needs in order to build the same.
-pub(super) const FEATURES: &str = "features: spanwire grpc, tls, zstd; opentelemetry-otlp http-proto, \
-    http-json, grpc-tonic, reqwest-blocking-client, tls-ring, all compressions (gzip by zlib-rs, as \
-    spanwire's), no internal logs; hyper by opentelemetry-http; fastrace enable; emit_otlp without TLS \
-    and gzip; release profile without LTO";
+pub(super) fn features() -> String {
+    let backend = match cfg!(feature = "rivals-zlib-rs") {
+        true => "zlib-rs, as spanwire's",
+        false => "miniz_oxide, the default of flate2",
+    };
+    format!(
+        "features: spanwire grpc, tls, zstd; opentelemetry-otlp http-proto, http-json, grpc-tonic, \
+         reqwest-blocking-client, tls-ring, all compressions (gzip by {backend}), no internal logs; \
+         hyper by opentelemetry-http; fastrace enable; emit_otlp without TLS and gzip; release profile \
+         without LTO"
+    )
+}
 
 const LOCK_FILE: &str = include_str!("../../../Cargo.lock");
 

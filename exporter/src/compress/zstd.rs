@@ -51,13 +51,14 @@ impl Zstd {
         out: &mut Pieces,
         directive: ZSTD_EndDirective,
     ) -> Result<usize, CompressError> {
-        let piece = out.room();
-        let (taken, written) = (input.pos(), piece.len());
-        let mut output = OutBuffer::around_pos(piece, written);
+        let taken = input.pos();
+        let mut output = OutBuffer::around(out.room());
         let left =
             self.0.compress_stream2(&mut output, input, directive).map_err(|_| CompressError)?;
+        let written = output.pos();
+        out.written(written);
         let rest = &input.src[input.pos()..];
-        let is_stuck = (taken, written) == (input.pos(), output.pos());
+        let is_stuck = (taken, 0) == (input.pos(), written);
         if is_stuck && (left > 0 || !rest.is_empty()) { Err(CompressError) } else { Ok(left) }
     }
 }

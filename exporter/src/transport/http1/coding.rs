@@ -3,9 +3,10 @@
 //! of the request whatever was asked for. gzip is understood, and zstd where requests may have it,
 //! because what an answer says of rejected records is not to be missed.
 
+#[cfg(feature = "zstd")]
 use std::io::Read;
 
-use flate2::read::MultiGzDecoder;
+use zlib_rs::{Inflate, InflateFlush, Status};
 
 /// What became of an encoded body.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,12 +26,37 @@ pub(in crate::transport) fn decode(coding: &[u8], body: &[u8], bytes_max: usize)
         return Decoded::Plain(body.to_vec());
     }
     if is(b"gzip") || is(b"x-gzip") {
-        return read_bounded(MultiGzDecoder::new(body), bytes_max);
+        return decode_gzip(body, bytes_max);
     }
     if is(b"zstd") {
         return decode_zstd(body, bytes_max);
     }
     Decoded::Unreadable
+}
+
+/// One member after another (RFC 1952, section 2.2).
+fn decode_gzip(body: &[u8], bytes_max: usize) -> Decoded {
+    let (mut rest, mut plain, mut scratch) = (body, Vec::new(), [0; SCRATCH_BYTES]);
+    while !rest.is_empty() {
+        let mut member = Inflate::new(true, GZIP_WINDOW_BITS);
+        loop {
+            let before = (member.total_in(), member.total_out());
+            let status = member.decompress(rest, &mut scratch, InflateFlush::NoFlush);
+            // At most what was given, either.
+            rest = &rest[(member.total_in() - before.0) as usize..];
+            plain.extend_from_slice(&scratch[..(member.total_out() - before.1) as usize]);
+            if plain.len() > bytes_max {
+                return Decoded::TooLarge;
+            }
+            match status {
+                Ok(Status::StreamEnd) => break,
+                Ok(_) if before != (member.total_in(), member.total_out()) => {}
+                // The member is cut, or no member.
+                Ok(_) | Err(_) => return Decoded::Unreadable,
+            }
+        }
+    }
+    Decoded::Plain(plain)
 }
 
 #[cfg(feature = "zstd")]
@@ -49,6 +75,7 @@ fn decode_zstd(_: &[u8], _: usize) -> Decoded {
     Decoded::Unreadable
 }
 
+#[cfg(feature = "zstd")]
 fn read_bounded(decoder: impl Read, bytes_max: usize) -> Decoded {
     // One more than allowed, to see that there is more.
     let bounded = (bytes_max as u64).saturating_add(1);
@@ -60,6 +87,10 @@ fn read_bounded(decoder: impl Read, bytes_max: usize) -> Decoded {
     }
 }
 
+/// Any window of gzip's, 2^15 at most; 16 more says that it is gzip (zlib.h, inflateInit2).
+const GZIP_WINDOW_BITS: u8 = 15 + 16;
+/// Answers are mostly shorter.
+const SCRATCH_BYTES: usize = 4 << 10;
 /// A stranger's frame may ask for no larger window than 8 MiB, which is what RFC 9659 allows in HTTP.
 #[cfg(feature = "zstd")]
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
