@@ -256,9 +256,10 @@ fn next_step_for_http(status: u16, signal: Signal) -> Cow<'static, str> {
 /// What to do about an answer with the gRPC status `code`.
 fn next_step_for_grpc(code: u8) -> &'static str {
     match code {
-        1 | 10 | 11 | 14 | 15 => "the collector is overloaded or not ready",
+        1 | 10 | 14 | 15 => "the collector is overloaded or not ready",
         4 => "check the collector's load, or raise OTEL_EXPORTER_OTLP_TIMEOUT",
-        8 => "the collector is overloaded, or the request is too large for it",
+        // A request above its limit is the one to most servers, and the other to tonic's.
+        8 | 11 => "the collector is overloaded, or the request is too large for it",
         7 | 16 => "check the credentials in the configured headers",
         12 => "check that the endpoint is an OTLP/gRPC port, and that it takes this signal",
         3 | 5 | 6 | 9 => "the collector does not accept this data: see its log",
@@ -320,6 +321,11 @@ mod tests {
                 Failure::answer(Status::Grpc(16), "no token"),
                 "the collector answered with status UNAUTHENTICATED (16): no token; check the \
                  credentials in the configured headers",
+            ),
+            (
+                Failure::answer(Status::Grpc(11), "message length too large"),
+                "the collector answered with status OUT_OF_RANGE (11): message length too large; \
+                 the collector is overloaded, or the request is too large for it",
             ),
             (
                 Failure {
