@@ -164,7 +164,8 @@ INTRODUCTION = """# Conformance
 
 What OTLP demands of an exporter, and the test that shows it for each transport. `ci/conformance.sh` runs every test
 that is named here and writes this page; CI fails if a test is missing or does not pass. Tests named without a folder are
-unit tests of `exporter/src`, `binary::name` is a test of `exporter/tests/binary.rs`; `ci/...` is a peer that others wrote.
+unit tests of `exporter/src`, `binary::name` is a test of `exporter/tests/binary.rs`; `ci/...` is a peer that others wrote,
+and so is that of `tonic::name` (`bench/tests/tonic.rs`): tonic's server.
 Sources: opentelemetry-proto 1.11 `docs/specification.md` (C, G, H), the OpenTelemetry specification 1.60 (E) and
 the semantic conventions 1.44 (S)."""
 
