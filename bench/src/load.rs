@@ -72,6 +72,7 @@ pub fn run(options: &Options) -> Result<Summary, String> {
         timings: Some(timings.clone()),
         workers: options.workers.into(),
         outstanding: options.outstanding.unwrap_or(0),
+        buffer_bytes: None,
         signal: Signal::Traces,
         shape: Shape::Typical,
         wire: Wire::default(),

@@ -218,7 +218,9 @@ impl Builder {
     /// fewer requests and a longer hold on the buffer; a quarter of
     /// [`buffer_bytes`](Self::buffer_bytes) is the most that is used. While all
     /// [`in_flight`](Self::in_flight) requests are under way, batches that wait are merged into larger
-    /// requests, up to [`request_bytes_max`](Self::request_bytes_max).
+    /// requests, up to [`request_bytes_max`](Self::request_bytes_max). If the collector is far away a
+    /// request waits for company also while others are under way: for as long as a request takes,
+    /// divided by how many there can be, and at most 50 ms.
     pub fn batch_bytes(mut self, target: usize) -> Self {
         self.batch.target_bytes = target;
         self

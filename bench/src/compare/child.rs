@@ -63,6 +63,9 @@ pub struct ChildOptions {
     /// Requests in flight at once; 0 is the exporter's default.
     #[arg(long, default_value_t = 0)]
     pub in_flight: usize,
+    /// The buffer of exporters that count it in bytes.
+    #[arg(long)]
+    pub buffer_bytes: Option<usize>,
     /// The process of the receiver, whose CPU time is subtracted from the machine's.
     #[arg(long)]
     pub sink: Option<u32>,
@@ -163,6 +166,7 @@ pub fn run(options: &ChildOptions) -> Result<Row, String> {
 pub(super) fn open(options: &ChildOptions) -> Result<Subject, String> {
     let settings = Settings {
         outstanding: options.outstanding,
+        buffer_bytes: options.buffer_bytes,
         signal: options.signal,
         shape: options.shape,
         wire: Wire {

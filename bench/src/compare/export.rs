@@ -257,6 +257,9 @@ impl<'a> Bench<'a> {
         if let Mode::Fixed(rate) = mode {
             arguments.push(("--rate", rate));
         }
+        if let Some(bytes) = self.options.buffer_bytes() {
+            arguments.push(("--buffer-bytes", bytes));
+        }
         arguments.into_iter().flat_map(|(name, value)| [name.into(), value.to_string()]).collect()
     }
 
@@ -324,7 +327,11 @@ impl Options {
         if let Some(rtt) = self.rtt {
             text += &format!(", {rtt} ms added to a round trip");
         }
-        text + &format!(", {} requests in flight where there can be several", self.in_flight)
+        text += &format!(", {} requests in flight where there can be several", self.in_flight);
+        if let Some(bytes) = self.buffer_bytes() {
+            text += &format!(", a buffer of {} MiB for spanwire", bytes >> 20);
+        }
+        text
     }
 
     /// What the closed loop is limited to.
@@ -341,6 +348,11 @@ impl Options {
     /// The limit of outstanding records: as given, or what suits the shape.
     pub(super) fn outstanding(&self) -> u64 {
         self.outstanding.unwrap_or_else(|| self.outstanding_default())
+    }
+
+    /// Over a distance everybody's queue holds what is outstanding; a row that drops looks fast.
+    fn buffer_bytes(&self) -> Option<u64> {
+        self.rtt.map(|_| (self.outstanding() * FAR_BYTES).max(BUFFER_BYTES_DEFAULT))
     }
 
     /// A fixed rate is held for a second, a low one for longer: so that there are enough exports.
@@ -502,6 +514,7 @@ impl Comparison {
             "runs": options.runs,
             "threads": options.threads,
             "outstanding": options.outstanding(),
+            "buffer_bytes": options.buffer_bytes(),
         })
     }
 }
@@ -551,9 +564,13 @@ pub(super) const VERSIONS_OF: [&str; 18] = [
 /// Several batches of every peer fit into half of it. Spanwire is woken by two batches, which are
 /// about 2000 typical spans: below that it runs dry and waits for its age limit.
 const OUTSTANDING_DEFAULT: u64 = 8192;
-/// Over a distance: what the default buffer of spanwire holds (16 MiB), so that nothing is dropped.
-/// A row that dropped most of its records would look fast.
-const OUTSTANDING_FAR: u64 = 24_576;
+/// Over a distance: more than anybody has under way, which is four batches of 8192 for the rivals, and
+/// for spanwire four requests of 4 MiB.
+const OUTSTANDING_FAR: u64 = 49_152;
+/// What a typical span takes in spanwire's buffer.
+const FAR_BYTES: u64 = 682;
+/// Of spanwire: 24 576 typical spans.
+const BUFFER_BYTES_DEFAULT: u64 = 16 << 20;
 /// At 10 000 a second three seconds, in which spanwire exports some 30 times.
 const FIXED_RECORDS_MIN: u64 = 30_000;
 /// Two of spanwire's batches are 12 000 bare spans.

@@ -59,6 +59,8 @@ pub struct Settings {
     /// How many records may be outstanding at once, for exporters whose queue is counted in them;
     /// 0 leaves them their default.
     pub outstanding: u64,
+    /// The buffer of exporters that count it in bytes; `None` leaves them their default.
+    pub buffer_bytes: Option<usize>,
     /// What is exported.
     pub signal: Signal,
     /// How large one record is.
@@ -94,6 +96,7 @@ impl Settings {
             timings: None,
             workers: 1,
             outstanding: 0,
+            buffer_bytes: None,
             signal: Signal::Traces,
             shape: Shape::Typical,
             wire: Wire::default(),

@@ -82,6 +82,9 @@ fn build(settings: &Settings) -> Result<Exporter, String> {
     if wire.in_flight > 0 {
         builder = builder.in_flight(wire.in_flight);
     }
+    if let Some(bytes) = settings.buffer_bytes {
+        builder = builder.buffer_bytes(bytes);
+    }
     builder.build().map_err(|error| error.to_string())
 }
 

@@ -210,7 +210,9 @@ impl Delivery {
             Phase::Idle => None,
         };
         let submitted = self.main.oldest_submission().and_then(|(_, owner)| owner.deadline);
-        let deadlines = [own, self.flushes.next_deadline(), submitted, self.fullness.deadline()];
+        let due = self.outlets().filter_map(|outlet| outlet.waits_until(self.is_hurried())).min();
+        let flush = self.flushes.next_deadline();
+        let deadlines = [own, flush, submitted, due, self.fullness.deadline()];
         deadlines.into_iter().flatten().min()
     }
 
@@ -311,16 +313,16 @@ impl Delivery {
 
     fn fill_lanes(&mut self) {
         loop {
-            let shared = &self.alive.shared;
+            let (shared, is_hurried) = (&self.alive.shared, self.is_hurried());
             for outlet in iter::once(&mut self.main).chain(&mut self.beside) {
-                outlet.start(&mut self.tickets, |batch| payload(shared, batch));
+                outlet.start(is_hurried, &mut self.tickets, |batch| payload(shared, batch));
             }
             // What should have been cut before and found all lanes busy.
             match self.phase {
                 Phase::Overdue => self.end_interval(),
                 _ => self.relieve(),
             }
-            if !self.outlets().any(Outlet::can_start) {
+            if !self.outlets().any(|outlet| outlet.can_start(is_hurried)) {
                 return self.drop_excess();
             }
         }
@@ -341,6 +343,11 @@ impl Delivery {
                 self.alive.shared.diagnostics.report(about, SHARE_FULL, Instant::now());
             }
         }
+    }
+
+    /// Somebody waits for what was ended before.
+    fn is_hurried(&self) -> bool {
+        self.stopping.is_some() || self.flushes.len() > 0
     }
 
     fn outlets(&self) -> impl Iterator<Item = &Outlet> {

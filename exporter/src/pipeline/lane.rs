@@ -17,6 +17,7 @@ use crate::pipeline::ledger::{Fate, Ledger, Place};
 use crate::pipeline::observe::{Ended, Observer};
 use crate::pipeline::prepare::{Codec, prepare};
 use crate::pipeline::shared::Shared;
+use crate::pipeline::spacing::Spacing;
 use crate::pipeline::submission::Owner;
 use crate::retry::{Backoff, Decision, Held, Policy};
 use crate::transport::balance::MemberId;
@@ -62,6 +63,7 @@ pub(crate) struct Destination {
     hurries: Cell<u64>,
     /// What failed once and is kept to be tried again.
     held: RefCell<Held>,
+    spacing: RefCell<Spacing>,
 }
 
 type IsTold = bool;
@@ -105,6 +107,7 @@ impl Destination {
             failing: Cell::new(None),
             hurries: Cell::new(0),
             held: RefCell::default(),
+            spacing: RefCell::default(),
         }
     }
 
@@ -223,12 +226,21 @@ impl Lanes {
         self.lanes.iter().any(|lane| matches!(lane, Lane::Idle(_)))
     }
 
+    /// Until when the next request waits for company, if it does: while none is under way it does
+    /// not.
+    pub(crate) fn waits_until(&self, now: Instant) -> Option<Instant> {
+        let has_busy = self.lanes.iter().any(|lane| matches!(lane, Lane::Busy { .. }));
+        let spacing = self.destination.spacing.borrow();
+        if has_busy { spacing.next_at(self.lanes.len(), now) } else { None }
+    }
+
     /// Starts delivering on the first idle lane; gives the parcel back if there is none.
     pub(crate) fn start(&mut self, parcel: Parcel) -> Result<(), Parcel> {
         let Some(lane) = self.lanes.iter_mut().find(|lane| matches!(lane, Lane::Idle(_))) else {
             return Err(parcel);
         };
         let (records, since) = (parcel.payload.records, Instant::now());
+        self.destination.spacing.borrow_mut().begin(since);
         if parcel.owner.is_none() {
             self.destination.observer.begin(records, parcel.payload.bytes);
         }
@@ -333,6 +345,9 @@ async fn send(
         let (not_before, why) = match outcome {
             Outcome::Delivered { rejected, warning, status } => {
                 destination.succeeded(warning.as_deref());
+                if kept.is_none() {
+                    destination.spacing.borrow_mut().answered(started.elapsed());
+                }
                 return (Ended::delivered(rejected, warning, status, started), None);
             }
             Outcome::Refused { why } => {

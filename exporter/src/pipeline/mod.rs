@@ -19,4 +19,5 @@ pub(crate) mod prepare;
 pub(crate) mod registry;
 pub(crate) mod reply;
 pub(crate) mod shared;
+pub(crate) mod spacing;
 pub(crate) mod submission;

@@ -102,9 +102,16 @@ impl Outlet {
         self.is_empty() && self.has_idle()
     }
 
-    /// Something waits and a lane is free for it.
-    pub(crate) fn can_start(&self) -> bool {
-        !self.is_empty() && self.has_idle()
+    /// Something waits, a lane is free for it, and it is time.
+    pub(crate) fn can_start(&self, is_hurried: bool) -> bool {
+        !self.is_empty() && self.has_idle() && self.waits_until(is_hurried).is_none()
+    }
+
+    /// Until when what waits is kept for company although a lane is free; none if it is not.
+    pub(crate) fn waits_until(&self, is_hurried: bool) -> Option<Instant> {
+        let may_grow = self.ready.len() == 1 && !self.ready[0].is_whole;
+        let is_late = is_hurried || !may_grow || !self.has_idle();
+        if is_late { None } else { self.lanes.waits_until(Instant::now()) }
     }
 
     /// Adds a batch to the last one that waits if one request may hold both, else queues it.
@@ -144,9 +151,14 @@ impl Outlet {
         self.ready.push_back(Ready { ticket, batch, owner, is_whole: true, addressee });
     }
 
-    /// Starts what waits as long as there are lanes for it.
-    pub(crate) fn start(&mut self, tickets: &mut Tickets, payload: impl Fn(Batch) -> Payload) {
-        while self.has_idle()
+    /// Starts what waits and is due as long as there are lanes for it.
+    pub(crate) fn start(
+        &mut self,
+        is_hurried: bool,
+        tickets: &mut Tickets,
+        payload: impl Fn(Batch) -> Payload,
+    ) {
+        while self.can_start(is_hurried)
             && let Some(ready) = self.take(0)
         {
             let ready = self.sort(ready, tickets);
