@@ -196,6 +196,12 @@ impl Batcher {
         Ok(())
     }
 
+    /// Whether nothing can be added to `batch` any more.
+    pub(crate) fn is_full(&self, batch: &Batch) -> bool {
+        batch.request_bytes >= self.limits.merged_bytes_max.min(self.limits.request_bytes_max)
+            || self.limits.records_max.is_some_and(|max| batch.records >= max)
+    }
+
     /// The open batch of `resource`, or a new one.
     fn take_open(&mut self, resource: u32, resource_bytes: usize) -> Batch {
         match self.open.iter().position(|batch| batch.resource == resource) {

@@ -60,7 +60,10 @@ impl Compressor {
     /// A compressor at `level`, which is within those of the encoding.
     ///
     /// # Errors
-    /// There is no memory for it, or this build has not this encoding.
+    /// There is no memory for zstd, or this build has not this encoding.
+    ///
+    /// # Panics
+    /// There is no memory for gzip.
     pub(crate) fn new(encoding: Encoding, level: u8) -> Result<Self, CompressError> {
         let engine = match encoding {
             Encoding::Gzip => Engine::Gzip(Gzip::new(level)),

@@ -389,6 +389,34 @@ fn as_many_requests_are_in_flight_as_configured() {
     assert_eq!((collector.requests(), collector.connections()), (5, 3));
 }
 
+/// Requests to a distant collector begin apart (docs/decisions/029).
+#[test]
+fn what_waits_for_company_is_sent_though_nothing_else_happens() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let collector = Collector::concurrent(move |number| {
+        match number {
+            // So far away is it, for all that the exporter knows.
+            0 => std::thread::sleep(Duration::from_millis(200)),
+            _ => drop(held.lock().unwrap().recv()),
+        }
+        Reply::Accept
+    });
+    let age = Duration::from_millis(10);
+    let exporter = builder(&collector.endpoint()).0.in_flight(2).batch_age(age).build().unwrap();
+    let provider = provider(&exporter, "service");
+    end_spans(&provider, 1);
+    exporter.flush(LONG).unwrap();
+    for begun in [2, 3] {
+        end_spans(&provider, 1);
+        collector.wait_for_requests_begun(begun);
+    }
+    (0..2).for_each(|_| release.send(()).unwrap());
+    exporter.flush(LONG).unwrap();
+    assert_eq!((collector.requests(), collector.connections()), (3, 2));
+    assert_balanced(&exporter.stats(), 3);
+}
+
 #[test]
 fn a_span_that_is_too_large_even_for_the_buffer_is_told_and_counted() {
     let collector = Collector::start();

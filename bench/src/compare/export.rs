@@ -352,7 +352,8 @@ impl Options {
 
     /// Over a distance everybody's queue holds what is outstanding; a row that drops looks fast.
     fn buffer_bytes(&self) -> Option<u64> {
-        self.rtt.map(|_| (self.outstanding() * FAR_BYTES).max(BUFFER_BYTES_DEFAULT))
+        let needed = self.outstanding() * BUFFER_BYTES_DEFAULT / BUFFER_HOLDS;
+        self.rtt.map(|_| needed.max(BUFFER_BYTES_DEFAULT))
     }
 
     /// A fixed rate is held for a second, a low one for longer: so that there are enough exports.
@@ -567,10 +568,10 @@ const OUTSTANDING_DEFAULT: u64 = 8192;
 /// Over a distance: more than anybody has under way, which is four batches of 8192 for the rivals, and
 /// for spanwire four requests of 4 MiB.
 const OUTSTANDING_FAR: u64 = 49_152;
-/// What a typical span takes in spanwire's buffer.
-const FAR_BYTES: u64 = 682;
-/// Of spanwire: 24 576 typical spans.
+/// Of spanwire.
 const BUFFER_BYTES_DEFAULT: u64 = 16 << 20;
+/// So many typical spans; of larger ones fewer.
+const BUFFER_HOLDS: u64 = 24_576;
 /// At 10 000 a second three seconds, in which spanwire exports some 30 times.
 const FIXED_RECORDS_MIN: u64 = 30_000;
 /// Two of spanwire's batches are 12 000 bare spans.

@@ -155,7 +155,9 @@ fn batches_that_one_request_may_hold_are_merged_and_others_are_not() {
     let other_resource = cut(1, 5, &[5]);
     assert!(batcher.merge(&mut batch, more).is_ok());
     assert!(batcher.merge(&mut batch, other_resource).is_err());
+    assert!(!batcher.is_full(&batch));
     assert!(batcher.merge(&mut batch, other_scope).is_ok());
+    assert!(batcher.is_full(&batch));
     assert!(batcher.merge(&mut batch, too_many).is_err());
     assert_eq!((all_ids(&batch), batch.records), (vec![1, 2, 3], 3));
     assert_eq!(batch.groups.len(), 2);
@@ -163,7 +165,10 @@ fn batches_that_one_request_may_hold_are_merged_and_others_are_not() {
     let merged_bytes_max = 2 * batch.request_bytes - 1;
     let limits = Limits { merged_bytes_max, ..Limits::default() };
     batcher = Batcher::new(limits, weigher(Signal::Traces));
+    assert!(!batcher.is_full(&batch));
     assert!(batcher.merge(&mut batch, full).is_err());
+    let limits = Limits { request_bytes_max: batch.request_bytes, ..limits };
+    assert!(Batcher::new(limits, weigher(Signal::Traces)).is_full(&batch));
 }
 
 #[test]

@@ -160,9 +160,10 @@ fn start_line(runtime: &Runtime, settings: &Settings, alive: Alive, drainer: Dra
     let LineSettings { target, timeout, retry, lanes, .. } = line.clone();
     let route = Route { target, timeout, retry, lanes };
     let make = move || {
-        let main = outlet(&alive, Place::Main, &route, line.share, workers);
+        let buffer_bytes = line.pipe.chunks * line.pipe.chunk_bytes;
+        let main = outlet(&alive, Place::Main, &route, line.share, buffer_bytes, workers);
         let beside = line.beside.iter().map(|BesideSettings { index, route, share }| {
-            outlet(&alive, Place::Beside(*index), route, Some(*share), workers)
+            outlet(&alive, Place::Beside(*index), route, Some(*share), buffer_bytes, workers)
         });
         let beside = beside.collect();
         let batcher = Batcher::new(line.batch, batch::weigher(alive.signal()));
@@ -179,6 +180,7 @@ fn outlet(
     place: Place,
     route: &Route,
     share: Option<Share>,
+    buffer_bytes: usize,
     workers: usize,
 ) -> Outlet {
     let Route { target, timeout, retry, lanes } = route;
@@ -187,7 +189,9 @@ fn outlet(
         Destination::new(alive.shared(), alive.signal(), place, *retry, *timeout, codec);
     let carriers = Carrier::for_lanes(target, alive.signal(), *lanes, retry.budget);
     let sorted_for = carriers.first().and_then(Carrier::sorts_for);
-    Outlet::new(place, Lanes::new(destination, carriers.into_iter()), share, sorted_for)
+    let lanes = Lanes::new(destination, carriers.into_iter());
+    let hold_bytes_max = share.map_or(buffer_bytes, |share| share.bytes_max) / 4 * 3;
+    Outlet::new(place, lanes, share, hold_bytes_max, sorted_for)
 }
 
 fn start_runtime(settings: &Settings) -> Result<(Runtime, thread::ThreadId), BuildError> {

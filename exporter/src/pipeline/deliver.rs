@@ -11,7 +11,8 @@
 //! ```
 //!
 //! The last three arrows of Gathering are taken when its interval is over. While every lane is
-//! busy nothing is cut for its age: it would only wait in smaller pieces.
+//! busy nothing is cut for its age: it would only wait in smaller pieces. What is ready may wait
+//! for company although a lane is idle ([`spacing`](super::spacing)).
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -210,7 +211,7 @@ impl Delivery {
             Phase::Idle => None,
         };
         let submitted = self.main.oldest_submission().and_then(|(_, owner)| owner.deadline);
-        let due = self.outlets().filter_map(|outlet| outlet.waits_until(self.is_hurried())).min();
+        let due = self.outlets().filter_map(|outlet| outlet.held_until(self.is_hurried())).min();
         let flush = self.flushes.next_deadline();
         let deadlines = [own, flush, submitted, due, self.fullness.deadline()];
         deadlines.into_iter().flatten().min()
@@ -247,7 +248,7 @@ impl Delivery {
     }
 
     fn end_interval(&mut self) {
-        if !self.outlets().any(Outlet::is_hungry) {
+        if !self.outlets().any(Outlet::has_idle) {
             self.phase = Phase::Overdue;
         } else if self.cut_everything() {
             self.gather();
@@ -313,15 +314,15 @@ impl Delivery {
 
     fn fill_lanes(&mut self) {
         loop {
+            // What should have been cut before and found all lanes busy: company for what waits.
+            if self.phase == Phase::Overdue {
+                self.end_interval();
+            }
             let (shared, is_hurried) = (&self.alive.shared, self.is_hurried());
             for outlet in iter::once(&mut self.main).chain(&mut self.beside) {
                 outlet.start(is_hurried, &mut self.tickets, |batch| payload(shared, batch));
             }
-            // What should have been cut before and found all lanes busy.
-            match self.phase {
-                Phase::Overdue => self.end_interval(),
-                _ => self.relieve(),
-            }
+            self.relieve();
             if !self.outlets().any(|outlet| outlet.can_start(is_hurried)) {
                 return self.drop_excess();
             }

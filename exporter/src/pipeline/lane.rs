@@ -226,12 +226,12 @@ impl Lanes {
         self.lanes.iter().any(|lane| matches!(lane, Lane::Idle(_)))
     }
 
-    /// Until when the next request waits for company, if it does: while none is under way it does
-    /// not.
-    pub(crate) fn waits_until(&self, now: Instant) -> Option<Instant> {
+    /// Until when the next request waits for company, which may be over; while none is under way it
+    /// does not wait.
+    pub(crate) fn next_at(&self) -> Option<Instant> {
         let has_busy = self.lanes.iter().any(|lane| matches!(lane, Lane::Busy { .. }));
         let spacing = self.destination.spacing.borrow();
-        if has_busy { spacing.next_at(self.lanes.len(), now) } else { None }
+        if has_busy { spacing.next_at(self.lanes.len()) } else { None }
     }
 
     /// Starts delivering on the first idle lane; gives the parcel back if there is none.

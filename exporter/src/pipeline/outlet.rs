@@ -30,6 +30,8 @@ pub(crate) struct Outlet {
     /// What counts against the share, of the batches in `ready`.
     waiting_bytes: usize,
     share: Option<Share>,
+    /// While more than this is held nothing waits for company: the buffer may run dry.
+    hold_bytes_max: usize,
     /// For whom records are sorted by their trace before they are sent.
     sorted_for: Option<Rc<Endpoints>>,
 }
@@ -41,7 +43,7 @@ pub(crate) struct Ready {
     pub(crate) batch: Batch,
     /// Whose submission it is; none if nobody waits for its answer.
     pub(crate) owner: Option<Owner>,
-    /// It stays as it is; others may take in what comes next.
+    /// It stays as it is, because it is full or is to; others may take in what comes next.
     pub(crate) is_whole: bool,
     /// Whom it is for.
     addressee: Addressee,
@@ -79,9 +81,11 @@ impl Outlet {
         place: Place,
         lanes: Lanes,
         share: Option<Share>,
+        hold_bytes_max: usize,
         sorted_for: Option<Rc<Endpoints>>,
     ) -> Self {
-        Self { place, ready: VecDeque::new(), lanes, waiting_bytes: 0, share, sorted_for }
+        let ready = VecDeque::new();
+        Self { place, ready, lanes, waiting_bytes: 0, share, hold_bytes_max, sorted_for }
     }
 
     pub(crate) fn place(&self) -> Place {
@@ -97,21 +101,24 @@ impl Outlet {
         self.ready.is_empty()
     }
 
-    /// More could be sent if there were more.
-    pub(crate) fn is_hungry(&self) -> bool {
-        self.is_empty() && self.has_idle()
-    }
-
-    /// Something waits, a lane is free for it, and it is time.
+    /// Something waits, a lane is free for it, and it waits for no company.
     pub(crate) fn can_start(&self, is_hurried: bool) -> bool {
-        !self.is_empty() && self.has_idle() && self.waits_until(is_hurried).is_none()
+        let is_due = |until: Option<Instant>| until.is_none_or(|at| at <= Instant::now());
+        !self.is_empty() && self.has_idle() && is_due(self.held_until(is_hurried))
     }
 
-    /// Until when what waits is kept for company although a lane is free; none if it is not.
-    pub(crate) fn waits_until(&self, is_hurried: bool) -> Option<Instant> {
+    /// Until when what waits is held for company although a lane is free, which may be over; none
+    /// if it is not held.
+    pub(crate) fn held_until(&self, is_hurried: bool) -> Option<Instant> {
         let may_grow = self.ready.len() == 1 && !self.ready[0].is_whole;
-        let is_late = is_hurried || !may_grow || !self.has_idle();
-        if is_late { None } else { self.lanes.waits_until(Instant::now()) }
+        let has_room = self.held_bytes() <= self.hold_bytes_max;
+        let is_held = may_grow && has_room && self.has_idle() && !is_hurried;
+        if is_held { self.lanes.next_at() } else { None }
+    }
+
+    /// What waits and is under way, without what somebody waits for.
+    fn held_bytes(&self) -> usize {
+        self.waiting_bytes + self.lanes.bytes()
     }
 
     /// Adds a batch to the last one that waits if one request may hold both, else queues it.
@@ -119,25 +126,21 @@ impl Outlet {
         self.waiting_bytes += weight(&batch);
         // Who waits for the last batch waits for what is added to it, too; that is harmless.
         let merged = match self.ready.back_mut() {
-            Some(Ready { batch: last, is_whole: false, .. }) => {
+            Some(Ready { batch: last, is_whole: is_whole @ false, .. }) => {
                 let before = weight(last) + weight(&batch);
                 let merged = batcher.merge(last, batch);
                 if merged.is_ok() {
                     self.waiting_bytes = self.waiting_bytes + weight(last) - before;
+                    *is_whole = batcher.is_full(last);
                 }
                 merged
             }
             _ => Err(batch),
         };
         if let Err(batch) = merged {
-            let ticket = tickets.issue();
-            self.ready.push_back(Ready {
-                ticket,
-                batch,
-                owner: None,
-                is_whole: false,
-                addressee: Addressee::Unknown,
-            });
+            let (ticket, is_whole) = (tickets.issue(), batcher.is_full(&batch));
+            let addressee = Addressee::Unknown;
+            self.ready.push_back(Ready { ticket, batch, owner: None, is_whole, addressee });
         }
     }
 
@@ -197,8 +200,7 @@ impl Outlet {
     /// there is none. One batch alone is never too much.
     pub(crate) fn take_excess(&mut self) -> Option<Settled> {
         let Share { bytes_max, over } = self.share?;
-        let held = self.waiting_bytes + self.lanes.bytes();
-        if held <= bytes_max || (self.ready.len() == 1 && self.lanes.bytes() == 0) {
+        if self.held_bytes() <= bytes_max || (self.ready.len() == 1 && self.lanes.bytes() == 0) {
             return None;
         }
         let is_droppable = |ready: &Ready| ready.owner.is_none();

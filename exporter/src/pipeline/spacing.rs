@@ -1,4 +1,4 @@
-//! How far apart requests begin while others are under way (pure: takes `now`).
+//! How far apart requests begin while others are under way (pure).
 //!
 //! ```text
 //!            one round trip
@@ -39,12 +39,12 @@ impl Spacing {
         });
     }
 
-    /// Until when the next request waits for company while others of `lanes` are under way; none
-    /// if it does not.
-    pub(crate) fn next_at(&self, lanes: usize, now: Instant) -> Option<Instant> {
+    /// Until when the next request waits for company while others of `lanes` are under way, which
+    /// may be over; none if it does not wait.
+    pub(crate) fn next_at(&self, lanes: usize) -> Option<Instant> {
         let share = self.round_trip? / u32::try_from(lanes).ok().filter(|lanes| *lanes > 0)?;
         let at = self.begun_at?.checked_add(share.min(WAIT_MAX))?;
-        (share >= WAIT_MIN && at > now).then_some(at)
+        (share >= WAIT_MIN).then_some(at)
     }
 }
 
@@ -72,26 +72,24 @@ mod tests {
     fn a_request_waits_for_a_lanes_share_of_the_round_trip_since_the_last_one_began() {
         let now = Instant::now();
         let spacing = answered_in(20 * MS, now);
-        assert_eq!(spacing.next_at(4, now), Some(now + 5 * MS));
-        assert_eq!(spacing.next_at(4, now + 4 * MS), Some(now + 5 * MS));
-        assert_eq!(spacing.next_at(4, now + 5 * MS), None);
-        assert_eq!(spacing.next_at(2, now), Some(now + 10 * MS));
+        assert_eq!(spacing.next_at(4), Some(now + 5 * MS));
+        assert_eq!(spacing.next_at(2), Some(now + 10 * MS));
     }
 
     #[test]
     fn nothing_waits_for_a_near_collector_or_one_that_never_answered() {
         let now = Instant::now();
-        assert_eq!(answered_in(3 * MS, now).next_at(4, now), None);
+        assert_eq!(answered_in(3 * MS, now).next_at(4), None);
         let mut unanswered = Spacing::default();
         unanswered.begin(now);
-        assert_eq!(unanswered.next_at(4, now), None);
+        assert_eq!(unanswered.next_at(4), None);
     }
 
     #[test]
     fn nothing_waits_long_for_a_collector_that_takes_long() {
         let now = Instant::now();
         let spacing = answered_in(Duration::MAX, now);
-        assert_eq!(spacing.next_at(2, now), Some(now + WAIT_MAX));
+        assert_eq!(spacing.next_at(2), Some(now + WAIT_MAX));
     }
 
     #[test]
@@ -99,7 +97,7 @@ mod tests {
         let now = Instant::now();
         let mut spacing = answered_in(400 * MS, now);
         (0..100).for_each(|_| spacing.answered(20 * MS));
-        let wait = spacing.next_at(4, now).unwrap() - now;
+        let wait = spacing.next_at(4).unwrap() - now;
         assert!((5 * MS..6 * MS).contains(&wait), "{wait:?}");
     }
 }
