@@ -37,7 +37,7 @@ use tonic::{
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use otel::{
-    DRIVERS, Diagnostics, LONG, assert_balanced, emit_logs, end_spans, logger_provider, provider,
+    Diagnostics, LONG, assert_balanced, drivers, emit_logs, end_spans, logger_provider, provider,
 };
 use server::{Answer, Call, Export, Services, TonicServer};
 
@@ -95,7 +95,7 @@ fn fate_of(io: Io, first: Answer) -> (usize, Stats, Diagnostics) {
 
 #[test]
 fn g7_g8_each_status_is_retried_or_refused_and_told_in_tonics_words() {
-    for io in DRIVERS {
+    for io in drivers() {
         for code in 1..=16 {
             for delay in [None, Some(Duration::from_millis(1))] {
                 let is_retried =
@@ -114,7 +114,7 @@ fn g7_g8_each_status_is_retried_or_refused_and_told_in_tonics_words() {
 
 #[test]
 fn g9_a_retry_info_beyond_the_budget_ends_the_request_at_once() {
-    for io in DRIVERS {
+    for io in drivers() {
         for code in [Code::ResourceExhausted, Code::Unavailable] {
             let hour = Some(Duration::from_secs(3600));
             let (calls, stats, _) = fate_of(io, Answer::Refuse(status(code as i32, hour)));
@@ -125,7 +125,7 @@ fn g9_a_retry_info_beyond_the_budget_ends_the_request_at_once() {
 
 #[test]
 fn g5_a_partial_success_of_each_signal_is_counted_and_not_sent_again() {
-    for io in DRIVERS {
+    for io in drivers() {
         let server = TonicServer::scripted(|_| Answer::Partial(1, MESSAGE));
         let (builder, diagnostics) = builder(&server, io);
         let exporter = builder.build().unwrap();
@@ -147,7 +147,7 @@ fn g5_a_partial_success_of_each_signal_is_counted_and_not_sent_again() {
 
 #[test]
 fn g6_a_partial_success_without_rejections_is_a_remark() {
-    for io in DRIVERS {
+    for io in drivers() {
         let (calls, stats, diagnostics) = fate_of(io, Answer::Partial(0, "deprecated"));
         assert_eq!((calls, stats.delivered, stats.rejected), (1, 5, 0), "{io:?}");
         assert!(diagnostics.wait_for("PartialSuccess").contains("deprecated"), "{io:?}");
@@ -170,7 +170,7 @@ fn add_points(meters: &SdkMeterProvider, count: i64) {
 
 #[test]
 fn every_record_of_three_signals_is_what_tonic_decodes() {
-    for io in DRIVERS {
+    for io in drivers() {
         let server = TonicServer::start();
         let exporter = builder(&server, io).0.header("x-tenant", "shop").build().unwrap();
         let ids = end_spans(&provider(&exporter, "service"), 500);
@@ -255,7 +255,7 @@ fn points(call: &Call) -> Vec<(i64, i64)> {
 
 #[test]
 fn a_signal_that_is_not_served_is_refused_and_the_others_arrive() {
-    for io in DRIVERS {
+    for io in drivers() {
         let services = Services { are_for_traces_only: true, ..Services::default() };
         let server = TonicServer::with(Server::builder(), services, |_| Answer::Accept);
         let (builder, diagnostics) = builder(&server, io);
@@ -278,7 +278,7 @@ const ENCODINGS: [(Compression, CompressionEncoding, &str); 2] = [
 
 #[test]
 fn what_is_compressed_is_read_and_answers_that_could_be_are_not() {
-    for io in DRIVERS {
+    for io in drivers() {
         for (ours, theirs, name) in ENCODINGS {
             let services =
                 Services { accepts: Some(theirs), sends: Some(theirs), ..Services::default() };
@@ -301,7 +301,7 @@ fn what_is_compressed_is_read_and_answers_that_could_be_are_not() {
 
 #[test]
 fn a_server_that_has_not_the_encoding_loses_one_request_and_gets_later_ones_plain() {
-    for io in DRIVERS {
+    for io in drivers() {
         for (compression, _, name) in ENCODINGS {
             let server = TonicServer::start();
             let (builder, diagnostics) = builder(&server, io);
@@ -324,7 +324,7 @@ fn a_server_that_has_not_the_encoding_loses_one_request_and_gets_later_ones_plai
 
 #[test]
 fn a_request_above_tonics_limit_is_given_up_with_the_budget_and_smaller_ones_arrive() {
-    for io in DRIVERS {
+    for io in drivers() {
         let services = Services { request_bytes_max: Some(64 << 10), ..Services::default() };
         let server = TonicServer::with(Server::builder(), services, |_| Answer::Accept);
         let (builder, diagnostics) = builder(&server, io);
@@ -347,7 +347,7 @@ fn a_request_above_tonics_limit_is_given_up_with_the_budget_and_smaller_ones_arr
 
 #[test]
 fn a_compressed_request_above_tonics_limit_is_refused_at_once() {
-    for io in DRIVERS {
+    for io in drivers() {
         for (ours, theirs, name) in ENCODINGS {
             let services = Services {
                 accepts: Some(theirs),
@@ -367,7 +367,7 @@ fn a_compressed_request_above_tonics_limit_is_refused_at_once() {
 
 #[test]
 fn a_service_that_takes_too_long_for_its_server_is_asked_again() {
-    for io in DRIVERS {
+    for io in drivers() {
         let impatient = Server::builder().timeout(Duration::from_millis(50));
         let server = TonicServer::with(impatient, Services::default(), |number| match number {
             0 => Answer::Hang,
@@ -388,7 +388,7 @@ fn a_service_that_takes_too_long_for_its_server_is_asked_again() {
 
 #[test]
 fn a_server_that_serves_one_request_at_a_time_gets_all_of_them() {
-    for io in DRIVERS {
+    for io in drivers() {
         for (limited, server) in [
             ("requests", Server::builder().concurrency_limit_per_connection(1)),
             ("streams", Server::builder().max_concurrent_streams(1)),
@@ -406,7 +406,7 @@ fn a_server_that_serves_one_request_at_a_time_gets_all_of_them() {
 
 #[test]
 fn what_a_server_sheds_is_counted_as_refused() {
-    for io in DRIVERS {
+    for io in drivers() {
         let shedding = Server::builder().concurrency_limit_per_connection(1).load_shed(true);
         let server = TonicServer::with(shedding, Services::default(), |_| Answer::Held);
         let (builder, diagnostics) = builder(&server, io);
@@ -432,7 +432,7 @@ fn what_a_server_sheds_is_counted_as_refused() {
 
 #[test]
 fn batches_far_above_the_windows_arrive_whatever_tonic_is_set_to() {
-    for io in DRIVERS {
+    for io in drivers() {
         for (set, server) in [
             ("streams", Server::builder().initial_stream_window_size(1 << 10)),
             ("connection", Server::builder().initial_connection_window_size(1 << 16)),
@@ -453,7 +453,7 @@ fn batches_far_above_the_windows_arrive_whatever_tonic_is_set_to() {
 
 #[test]
 fn pings_of_the_server_are_answered_while_it_works_and_while_nothing_happens() {
-    let testing = DRIVERS.map(|io| thread::spawn(move || answers_pings(io)));
+    let testing = drivers().map(|io| thread::spawn(move || answers_pings(io)));
     testing.into_iter().for_each(|test| test.join().unwrap());
 }
 
@@ -482,7 +482,7 @@ fn answers_pings(io: Io) {
 
 #[test]
 fn connections_that_grow_too_old_for_their_server_lose_nothing_and_double_nothing() {
-    for io in DRIVERS {
+    for io in drivers() {
         let ageing = Server::builder().max_connection_age(Duration::from_millis(20));
         let (server, ids) = many_connections(io, ageing);
         assert_once(&ids, &server.ids(), &format!("{io:?}"));
@@ -492,7 +492,7 @@ fn connections_that_grow_too_old_for_their_server_lose_nothing_and_double_nothin
 /// With a time of grace, tonic 0.14 says no goodbye at all: it drops the connection at its end.
 #[test]
 fn connections_that_are_dropped_for_their_age_lose_nothing() {
-    for io in DRIVERS {
+    for io in drivers() {
         let ageing = Server::builder()
             .max_connection_age(Duration::from_millis(10))
             .max_connection_age_grace(Duration::from_millis(10));
@@ -522,7 +522,7 @@ fn many_connections(io: Io, server: Server) -> (TonicServer, Vec<Vec<u8>>) {
 
 #[test]
 fn a_server_that_is_shut_down_and_started_again_gets_every_span_once() {
-    for io in DRIVERS {
+    for io in drivers() {
         let mut first = TonicServer::start();
         let exporter = Arc::new(builder(&first, io).0.batch_records(5).build().unwrap());
         let provider = provider(&exporter, "service");
@@ -553,7 +553,7 @@ fn a_server_that_is_shut_down_and_started_again_gets_every_span_once() {
 
 #[test]
 fn a_token_that_an_interceptor_refuses_is_replaced_for_later_requests() {
-    for io in DRIVERS {
+    for io in drivers() {
         let valid = Arc::new(Mutex::new("token-0".to_owned()));
         let wanted = Arc::clone(&valid);
         let interceptor = Arc::new(move |metadata: &MetadataMap| {
@@ -603,7 +603,7 @@ fn a_token_that_an_interceptor_refuses_is_replaced_for_later_requests() {
 fn a_server_over_tls_that_wants_a_certificate_gets_one_and_every_span() {
     let ca = authority();
     let (certificate, key) = signed(&ca, &["collector.test"]);
-    for io in DRIVERS {
+    for io in drivers() {
         let tls = ServerTlsConfig::new()
             .identity(Identity::from_pem(certificate.pem(), key.serialize_pem()))
             .client_ca_root(Certificate::from_pem(ca.pem()));

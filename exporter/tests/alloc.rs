@@ -19,7 +19,7 @@ use spanwire::direct::{self, Key, LogRecord, Logs, Resource, Scope, Spans};
 use spanwire_runtime::sys::counting::Counting;
 
 use support::Collector;
-use support::otel::{DRIVERS, LONG, builder, logger_provider, provider};
+use support::otel::{LONG, builder, drivers, logger_provider, provider};
 
 #[global_allocator]
 static COUNTING: Counting = Counting::new();
@@ -55,7 +55,7 @@ fn assert_allocates_nothing(exporter: &Exporter, make: impl Fn(), by_itself: imp
 }
 
 fn exporters() -> impl Iterator<Item = (Exporter, Collector)> {
-    DRIVERS.into_iter().map(|io| {
+    drivers().into_iter().map(|io| {
         let collector = Collector::start();
         let builder = builder(&collector.endpoint()).0.io(io).buffer_bytes(BUFFER_BYTES);
         (builder.build().unwrap(), collector)

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use spanwire::{FlushError, ShutdownError};
 
-use support::otel::{DRIVERS, LONG, assert_balanced, builder, end_spans, provider};
+use support::otel::{LONG, assert_balanced, builder, drivers, end_spans, provider};
 use support::{Collector, Reply, dead_address};
 
 #[test]
 fn an_endpoint_that_is_down_for_ever_costs_one_diagnostic_and_counted_spans() {
-    for io in DRIVERS {
+    for io in drivers() {
         let (builder, diagnostics) = builder(&format!("http://{}", dead_address()));
         let exporter = builder.io(io).build().unwrap();
         let provider = provider(&exporter, "service");
@@ -44,7 +44,7 @@ fn a_host_name_that_does_not_resolve_is_retried_and_counted() {
 
 #[test]
 fn a_collector_killed_and_restarted_loses_nothing_within_the_budget() {
-    for io in DRIVERS {
+    for io in drivers() {
         let mut collector = Collector::start();
         let address = collector.address();
         let (builder, diagnostics) = builder(&collector.endpoint());
@@ -92,7 +92,7 @@ fn a_connection_lost_without_an_answer_is_resent_and_only_that_duplicates() {
 
 #[test]
 fn a_collector_that_stalls_runs_into_the_timeout_and_gets_the_batch_again() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::scripted(|request| match request {
             0 => Reply::Stall,
             _ => Reply::Accept,
@@ -246,7 +246,7 @@ fn flushes_during_an_outage_do_not_cut_the_data_into_crumbs() {
 
 #[test]
 fn a_collector_killed_in_the_middle_of_a_request_gets_it_again() {
-    for io in DRIVERS {
+    for io in drivers() {
         let mut collector = Collector::scripted(|_| Reply::Stall);
         let address = collector.address();
         let exporter = builder(&collector.endpoint()).0.io(io).build().unwrap();

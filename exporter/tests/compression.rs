@@ -14,7 +14,7 @@ use spanwire::{BuildError, Builder, Compression, FlushError, Protocol};
 use spanwire_runtime::sys::counting::Counting;
 
 use support::otel::{
-    DRIVERS, LONG, assert_balanced, builder, emit_logs, end_spans, logger_provider, provider,
+    LONG, assert_balanced, builder, drivers, emit_logs, end_spans, logger_provider, provider,
 };
 use support::{Collector, Reply, header};
 
@@ -40,7 +40,7 @@ fn deliver(builder: Builder, spans: usize) {
 #[test]
 fn what_is_compressed_arrives_whole_over_either_driver_and_with_any_number_of_workers() {
     for &compression in COMPRESSIONS {
-        for (io, workers) in DRIVERS.into_iter().zip([1, 2]) {
+        for (io, workers) in drivers().into_iter().zip([1, 2]) {
             let collector = Collector::start();
             let builder = builder(&collector.endpoint()).0.io(io).workers(workers);
             deliver(builder.compression(compression).batch_bytes(128 << 10), 3000);

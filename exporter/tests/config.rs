@@ -17,7 +17,7 @@ use spanwire::{
     Protocol, Signal, SignalExporter, Standing,
 };
 
-use support::otel::{DRIVERS, LONG, assert_balanced, builder, end_spans, provider};
+use support::otel::{LONG, assert_balanced, builder, drivers, end_spans, provider};
 use support::{Collector, Reply};
 
 /// A builder that knows only these variables.
@@ -97,7 +97,7 @@ fn the_timeout_of_the_code_ends_an_attempt_that_the_variables_would_let_wait() {
 
 #[test]
 fn a_timeout_of_zero_delivers() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::start();
         deliver_one(builder(&collector.endpoint()).0.io(io).timeout(Duration::ZERO));
         let endpoint = collector.endpoint();

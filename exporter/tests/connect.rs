@@ -14,12 +14,12 @@ use std::thread;
 
 use spanwire::{FlushError, OutgoingRequest, Protocol};
 
-use support::otel::{DRIVERS, LONG, assert_balanced, builder, end_spans, provider};
+use support::otel::{LONG, assert_balanced, builder, drivers, end_spans, provider};
 use support::{Collector, Reply, header};
 
 #[test]
 fn a_collector_behind_a_unix_socket_gets_everything() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::start();
         let socket = SocketPath::relay_to(collector.address());
         for url in
@@ -54,7 +54,7 @@ fn a_unix_socket_that_appears_later_gets_what_has_waited() {
 
 #[test]
 fn the_proxy_of_a_variable_leads_to_a_collector_that_nobody_here_can_resolve() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::start();
         let proxy = Proxy::start(collector.address(), |_| TUNNEL);
         let url = format!("http://user:pass%3A@{}", proxy.address);
@@ -77,7 +77,7 @@ fn the_proxy_of_a_variable_leads_to_a_collector_that_nobody_here_can_resolve() {
 
 #[test]
 fn what_a_proxy_refuses_waits_and_the_diagnostic_shows_no_password() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::start();
         let proxy = Proxy::start(collector.address(), |number| match number {
             0 => b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n",
@@ -102,7 +102,7 @@ fn what_a_proxy_refuses_waits_and_the_diagnostic_shows_no_password() {
 /// H9, and pain 23 of whoever had a token expire.
 #[test]
 fn a_request_with_an_old_token_is_lost_and_counted_and_later_ones_have_a_new_one() {
-    for io in DRIVERS {
+    for io in drivers() {
         for protocol in [Protocol::HttpProtobuf, Protocol::HttpJson] {
             let collector = Collector::scripted(|number| match number {
                 1 => Reply::Refuse(401, "", Vec::new()),
@@ -136,7 +136,7 @@ fn a_request_with_an_old_token_is_lost_and_counted_and_later_ones_have_a_new_one
 
 #[test]
 fn a_source_that_panics_costs_attempts_and_no_data() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::start();
         let (builder, diagnostics) = builder(&collector.endpoint());
         let calls = AtomicUsize::new(0);

@@ -15,12 +15,12 @@ use opentelemetry_sdk::trace::{
 };
 use spanwire::otel_0_33::SpanProcessor;
 
-use support::otel::{DRIVERS, LONG, assert_balanced, builder, end_spans, provider};
+use support::otel::{LONG, assert_balanced, builder, drivers, end_spans, provider};
 use support::{Collector, Reply, dead_address};
 
 #[test]
 fn every_span_arrives_exactly_once_over_both_drivers() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::start();
         let exporter = builder(&collector.endpoint()).0.io(io).build().unwrap();
         let provider = provider(&exporter, "service");

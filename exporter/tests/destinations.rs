@@ -11,7 +11,7 @@ use spanwire::{BuildError, Destination, DestinationStats, Exporter, FlushError, 
 use spanwire::{Signal, Stats, WhenFull};
 
 use support::otel::{
-    DRIVERS, LONG, assert_balanced, builder, emit_logs, end_spans, logger_provider, provider,
+    LONG, assert_balanced, builder, drivers, emit_logs, end_spans, logger_provider, provider,
 };
 use support::{Collector, Reply, dead_address};
 
@@ -51,7 +51,7 @@ fn dead() -> String {
 
 #[test]
 fn every_destination_gets_every_record_once() {
-    for io in DRIVERS {
+    for io in drivers() {
         let [main, near, far] = [(); 3].map(|()| Collector::start());
         let exporter = builder(&main.endpoint())
             .0

@@ -10,7 +10,7 @@ use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use spanwire::{Balance, BuildError, Builder, Destination, Exporter};
 
-use support::otel::{DRIVERS, LONG, assert_balanced, builder, end_spans, provider};
+use support::otel::{LONG, assert_balanced, builder, drivers, end_spans, provider};
 use support::{Collector, Reply, dead_address};
 
 /// A builder for these endpoints, whose batches are a few spans each.
@@ -62,7 +62,7 @@ fn owners(collectors: &[&Collector]) -> HashMap<Vec<u8>, usize> {
 
 #[test]
 fn each_request_goes_to_one_endpoint_and_all_get_some() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collectors = [(); 3].map(|()| Collector::start());
         let exporter = balanced(&collectors).io(io).build().unwrap();
         let ended = end_spans(&provider(&exporter, "service"), 300);
@@ -180,7 +180,7 @@ fn all_endpoints_may_go_and_come_back_within_the_budget() {
 
 #[test]
 fn spans_of_a_trace_stay_together_and_only_those_of_an_endpoint_that_goes_move() {
-    for io in DRIVERS {
+    for io in drivers() {
         let mut collectors = [(); 3].map(|()| Collector::start());
         let exporter = balanced(&collectors).io(io).balance(Balance::ByTraceId).build().unwrap();
         let provider = provider(&exporter, "service");

@@ -21,13 +21,13 @@ use spanwire::{DiagnosticKind, Exporter, FlushError, Init, ShutdownError, Stats}
 use spanwire_runtime::sys::child::{ensure, in_child};
 
 use support::otel::{
-    DRIVERS, LONG, assert_balanced, builder, emit_logs_by, logger_provider, provider,
+    LONG, assert_balanced, builder, drivers, emit_logs_by, logger_provider, provider,
 };
 use support::{Collector, dead_address};
 
 #[test]
 fn what_ends_in_a_child_arrives_once_and_so_does_what_the_parent_had() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::start();
         let exporter = builder(&collector.endpoint()).0.io(io).batch_age(LONG).build().unwrap();
         let (spans, logs) = (provider(&exporter, "service"), logger_provider(&exporter, "service"));
@@ -55,7 +55,7 @@ fn what_ends_in_a_child_arrives_once_and_so_does_what_the_parent_had() {
 
 #[test]
 fn a_child_leaves_the_connections_of_its_parent_alone() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::start();
         let exporter = builder(&collector.endpoint()).0.io(io).build().unwrap();
         let spans = provider(&exporter, "service");

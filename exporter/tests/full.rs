@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use spanwire::{FlushError, WhenFull};
 
-use support::otel::{DRIVERS, LONG, assert_balanced, builder, end_spans, provider};
+use support::otel::{LONG, assert_balanced, builder, drivers, end_spans, provider};
 use support::{Collector, Reply};
 
 /// Twice what a buffer of [`BUFFER_BYTES`] holds, and more.
@@ -18,7 +18,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 
 #[test]
 fn the_newest_are_dropped_and_both_ends_of_it_are_told_with_the_count() {
-    for io in DRIVERS {
+    for io in drivers() {
         let (collector, release) = holding();
         let (builder, diagnostics) = builder(&collector.endpoint());
         let exporter = builder.io(io).buffer_bytes(BUFFER_BYTES).in_flight(1).build().unwrap();
@@ -44,7 +44,7 @@ fn the_newest_are_dropped_and_both_ends_of_it_are_told_with_the_count() {
 
 #[test]
 fn the_oldest_make_room_if_nobody_has_begun_to_send_them() {
-    for io in DRIVERS {
+    for io in drivers() {
         let (collector, release) = holding();
         let (builder, diagnostics) = builder(&collector.endpoint());
         let exporter = builder
@@ -82,7 +82,7 @@ fn the_oldest_make_room_if_nobody_has_begun_to_send_them() {
 
 #[test]
 fn who_may_wait_waits_for_room_and_loses_nothing() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::start();
         let exporter = builder(&collector.endpoint())
             .0

@@ -21,7 +21,7 @@ use spanwire::{BuildError, Builder, Compression, FlushError, Protocol, ShutdownE
 
 use server::{GrpcOptions, GrpcReply, GrpcServer};
 use support::otel::{
-    DRIVERS, Diagnostics, LONG, assert_balanced, emit_logs, end_spans, logger_provider, provider,
+    Diagnostics, LONG, assert_balanced, drivers, emit_logs, end_spans, logger_provider, provider,
 };
 
 fn builder(endpoint: &str) -> (Builder, Diagnostics) {
@@ -69,7 +69,7 @@ fn assert_refused(reply: GrpcReply) {
 
 #[test]
 fn c2_spans_arrive_as_a_unary_call_with_the_fields_of_the_protocol() {
-    for io in DRIVERS {
+    for io in drivers() {
         let server = GrpcServer::start();
         let exporter = builder(server.endpoint())
             .0
@@ -229,7 +229,7 @@ fn an_answer_that_comes_before_the_request_is_sent_is_heard() {
 
 #[test]
 fn an_early_answer_counts_and_not_the_reset_that_stops_the_rest_of_the_request() {
-    for io in DRIVERS {
+    for io in drivers() {
         let server = GrpcServer::with_options(
             GrpcOptions { window: Some(1 << 16), ..GrpcOptions::default() },
             |number| match number {
@@ -246,7 +246,7 @@ fn an_early_answer_counts_and_not_the_reset_that_stops_the_rest_of_the_request()
 
 #[test]
 fn answers_that_are_not_read_to_their_end_leave_room_for_later_ones() {
-    for io in DRIVERS {
+    for io in drivers() {
         // Together several times what the connection may receive before somebody has read it.
         let server = GrpcServer::scripted(|number| match number {
             0..100 => GrpcReply::Announce(4000),
@@ -304,7 +304,7 @@ fn end_large_spans(provider: &SdkTracerProvider, count: usize) {
 
 #[test]
 fn a_batch_far_above_the_peers_windows_is_delivered_without_a_stall() {
-    for io in DRIVERS {
+    for io in drivers() {
         for window in [1 << 10, (1 << 16) - 1, 1 << 20] {
             let server = GrpcServer::with_options(
                 GrpcOptions { window: Some(window), ..GrpcOptions::default() },
@@ -329,7 +329,7 @@ fn a_batch_far_above_the_peers_windows_is_delivered_without_a_stall() {
 
 #[test]
 fn c9_requests_in_flight_share_one_connection() {
-    for io in DRIVERS {
+    for io in drivers() {
         let server = GrpcServer::start();
         let exporter = builder(server.endpoint()).0.io(io).batch_records(1).build().unwrap();
         end_spans(&provider(&exporter, "service"), 200);
@@ -341,7 +341,7 @@ fn c9_requests_in_flight_share_one_connection() {
 
 #[test]
 fn a_peer_that_takes_one_stream_at_a_time_gets_one_at_a_time() {
-    for io in DRIVERS {
+    for io in drivers() {
         let server = GrpcServer::with_options(
             GrpcOptions { streams_max: Some(1), ..GrpcOptions::default() },
             |_| GrpcReply::Accept,
@@ -356,7 +356,7 @@ fn a_peer_that_takes_one_stream_at_a_time_gets_one_at_a_time() {
 
 #[test]
 fn a_goodbye_lets_requests_under_way_finish_and_later_ones_go_elsewhere() {
-    for io in DRIVERS {
+    for io in drivers() {
         let server = GrpcServer::scripted(|number| match number % 3 {
             0 => GrpcReply::AcceptAndGoAway,
             _ => GrpcReply::Accept,
@@ -376,7 +376,7 @@ fn a_goodbye_lets_requests_under_way_finish_and_later_ones_go_elsewhere() {
 
 #[test]
 fn goodbyes_in_the_middle_of_many_requests_lose_nothing() {
-    for io in DRIVERS {
+    for io in drivers() {
         let server = GrpcServer::scripted(|number| match number % 5 {
             0 => GrpcReply::AcceptAndGoAway,
             _ => GrpcReply::Accept,
@@ -392,7 +392,7 @@ fn goodbyes_in_the_middle_of_many_requests_lose_nothing() {
 
 #[test]
 fn a_shutdown_does_not_wait_for_a_peer_that_reads_nothing() {
-    for io in DRIVERS {
+    for io in drivers() {
         let server = GrpcServer::with_options(
             GrpcOptions { window: Some(1 << 16), ..GrpcOptions::default() },
             |_| GrpcReply::StallUnread,
@@ -410,7 +410,7 @@ fn a_shutdown_does_not_wait_for_a_peer_that_reads_nothing() {
 
 #[test]
 fn a_connection_that_is_aborted_or_killed_is_opened_again_and_the_request_resent() {
-    for io in DRIVERS {
+    for io in drivers() {
         for reply in [
             GrpcReply::Kill,
             GrpcReply::Abort(Reason::NO_ERROR),
@@ -433,7 +433,7 @@ fn a_connection_that_is_aborted_or_killed_is_opened_again_and_the_request_resent
 
 #[test]
 fn wire3_at_the_deadline_the_stream_is_reset_and_the_request_tried_again() {
-    for io in DRIVERS {
+    for io in drivers() {
         for reply in [GrpcReply::Stall, GrpcReply::StallUnread] {
             let first = reply.clone();
             let server = GrpcServer::with_options(
@@ -462,7 +462,7 @@ fn wire3_at_the_deadline_the_stream_is_reset_and_the_request_tried_again() {
 
 #[test]
 fn a_peer_that_never_says_a_word_is_found_by_a_ping_and_left() {
-    for io in DRIVERS {
+    for io in drivers() {
         let server =
             GrpcServer::with_options(GrpcOptions { mute: 1, ..GrpcOptions::default() }, |_| {
                 GrpcReply::Accept
@@ -484,7 +484,7 @@ fn a_peer_that_never_says_a_word_is_found_by_a_ping_and_left() {
 
 #[test]
 fn a_peer_that_never_says_a_word_is_left_after_the_deadline_of_an_attempt() {
-    for io in DRIVERS {
+    for io in drivers() {
         let server =
             GrpcServer::with_options(GrpcOptions { mute: 1, ..GrpcOptions::default() }, |_| {
                 GrpcReply::Accept
@@ -504,7 +504,7 @@ fn a_peer_that_never_says_a_word_is_left_after_the_deadline_of_an_attempt() {
 
 #[test]
 fn the_end_of_the_exporter_is_a_goodbye_to_the_peer() {
-    for io in DRIVERS {
+    for io in drivers() {
         let server = GrpcServer::start();
         let exporter = builder(server.endpoint()).0.io(io).build().unwrap();
         end_spans(&provider(&exporter, "service"), 1);
@@ -516,7 +516,7 @@ fn the_end_of_the_exporter_is_a_goodbye_to_the_peer() {
 
 #[test]
 fn a_unix_socket_is_an_endpoint_too() {
-    for io in DRIVERS {
+    for io in drivers() {
         let path =
             std::env::temp_dir().join(format!("spanwire-{}-{io:?}.sock", std::process::id()));
         let _ = std::fs::remove_file(&path);

@@ -8,7 +8,7 @@ mod support;
 use spanwire::{Balance, Destination, Protocol};
 
 use server::{GrpcReply, GrpcServer};
-use support::otel::{DRIVERS, LONG, assert_balanced, builder, end_spans, provider};
+use support::otel::{LONG, assert_balanced, builder, drivers, end_spans, provider};
 use support::{Collector, dead_address};
 
 fn unavailable(_: usize) -> GrpcReply {
@@ -17,7 +17,7 @@ fn unavailable(_: usize) -> GrpcReply {
 
 #[test]
 fn requests_are_shared_out_over_one_connection_to_each_endpoint() {
-    for io in DRIVERS {
+    for io in drivers() {
         let servers = [(); 2].map(|()| GrpcServer::start());
         let exporter = builder("http://unused.invalid")
             .0

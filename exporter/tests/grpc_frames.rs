@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use spanwire::{Builder, Exporter, Io, Protocol};
 
-use support::otel::{DRIVERS, LONG, assert_balanced, builder, end_spans, provider};
+use support::otel::{LONG, assert_balanced, builder, drivers, end_spans, provider};
 
 /// A frame as in RFC 9113, section 4.1.
 struct Frame {
@@ -129,7 +129,7 @@ fn deliver(exporter: &Exporter, spans: usize) {
 
 #[test]
 fn wire3_a_stream_above_the_last_one_of_a_goodbye_is_tried_again_elsewhere() {
-    for io in DRIVERS {
+    for io in drivers() {
         for reason in [NO_ERROR, ENHANCE_YOUR_CALM] {
             let (address, connections) = start(move |mut peer| {
                 peer.next_request()?;
@@ -148,7 +148,7 @@ fn wire3_a_stream_above_the_last_one_of_a_goodbye_is_tried_again_elsewhere() {
 
 #[test]
 fn a_stream_that_a_goodbye_includes_is_waited_for_on_the_connection_that_goes() {
-    for io in DRIVERS {
+    for io in drivers() {
         let (address, connections) = start(|mut peer| {
             let stream = peer.next_request()?;
             let last = stream.to_be_bytes();
@@ -175,7 +175,7 @@ fn deliver_more(exporter: &Exporter, all: u64) {
 
 #[test]
 fn no_request_is_sent_before_the_peers_limits_are_known() {
-    for io in DRIVERS {
+    for io in drivers() {
         let (address, _) = start(|mut peer| {
             let mut knows_limits = false;
             let stream = loop {
@@ -224,7 +224,7 @@ fn endless(kind: &str) -> Option<Frame> {
 
 #[test]
 fn what_a_peer_says_without_end_is_not_kept_and_a_shutdown_does_not_wait_for_its_end() {
-    for io in DRIVERS {
+    for io in drivers() {
         for (kind, frames) in floods() {
             let (address, _) = start(move |mut peer| {
                 peer.next_request()?;

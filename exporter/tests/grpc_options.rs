@@ -14,7 +14,7 @@ use prost::Message;
 use spanwire::{Builder, Compression, FlushError, OutgoingRequest, Protocol};
 
 use server::{GrpcReply, GrpcServer};
-use support::otel::{DRIVERS, Diagnostics, LONG, assert_balanced, end_spans, provider};
+use support::otel::{Diagnostics, LONG, assert_balanced, drivers, end_spans, provider};
 
 fn builder(endpoint: &str) -> (Builder, Diagnostics) {
     let (builder, diagnostics) = support::otel::builder(endpoint);
@@ -23,7 +23,7 @@ fn builder(endpoint: &str) -> (Builder, Diagnostics) {
 
 #[test]
 fn a_compressed_message_says_so_in_its_flag_and_in_grpc_encoding() {
-    for io in DRIVERS {
+    for io in drivers() {
         let server =
             GrpcServer::scripted(|_| GrpcReply::Trailers(vec![("grpc-status", "0".into())]));
         let exporter =
@@ -62,7 +62,7 @@ fn a_peer_that_has_not_the_encoding_loses_that_request_and_gets_later_ones_plain
 
 #[test]
 fn headers_that_change_are_asked_for_and_told_of_unauthenticated() {
-    for io in DRIVERS {
+    for io in drivers() {
         let server = GrpcServer::scripted(|number| match number {
             0 => GrpcReply::TrailersOnly(200, vec![("grpc-status", "16".to_owned())]),
             _ => GrpcReply::Accept,
@@ -110,7 +110,7 @@ fn a_binary_header_that_is_no_base64_is_told_of_and_nothing_is_sent_without_it()
 
 #[test]
 fn a_peer_that_speaks_http1_is_told_of_by_name_and_the_data_waits() {
-    for io in DRIVERS {
+    for io in drivers() {
         let listener = std::net::TcpListener::bind((support::own_ip(), 0)).unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let answering = std::thread::spawn(move || {

@@ -9,7 +9,7 @@ use rustls::version::{TLS12, TLS13};
 use spanwire::{Builder, Protocol, TlsConfig};
 
 use server::{GrpcOptions, GrpcReply, GrpcServer};
-use support::otel::{DRIVERS, Diagnostics, LONG, end_spans, provider};
+use support::otel::{Diagnostics, LONG, drivers, end_spans, provider};
 use support::tls::{Authority, Server};
 
 const NAME: &str = "collector.test";
@@ -42,7 +42,7 @@ fn complaint(server: &GrpcServer, authority: &Authority) -> String {
 #[test]
 fn spans_arrive_over_either_version_of_tls_on_either_driver() {
     let authority = Authority::new("ours");
-    for io in DRIVERS {
+    for io in drivers() {
         for version in [&TLS12, &TLS13] {
             let identity = authority.identity(&[NAME]);
             let server = start(&Server::new(&identity).version(version).protocols(&["h2"]));

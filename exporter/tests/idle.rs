@@ -12,13 +12,13 @@ use std::time::Duration;
 use spanwire::Exporter;
 
 use support::Collector;
-use support::otel::{DRIVERS, LONG, builder, end_spans, provider};
+use support::otel::{LONG, builder, drivers, end_spans, provider};
 
 #[test]
 fn an_idle_exporter_makes_no_context_switch() {
     // Thread names have room for 15 bytes, and several workers have a number behind theirs.
-    let one = DRIVERS.map(|io| (io, 1, &["spanwire-idle"][..]));
-    let two = DRIVERS.map(|io| (io, 2, &["spanwire-idle-0", "spanwire-idle-1"][..]));
+    let one = drivers().map(|io| (io, 1, &["spanwire-idle"][..]));
+    let two = drivers().map(|io| (io, 2, &["spanwire-idle-0", "spanwire-idle-1"][..]));
     for (io, workers, names) in one.into_iter().chain(two) {
         let collector = Collector::start();
         let exporter = builder(&collector.endpoint())
@@ -40,7 +40,7 @@ fn an_idle_exporter_makes_no_context_switch() {
 #[cfg(feature = "grpc")]
 #[test]
 fn an_idle_exporter_with_a_connection_of_grpc_makes_no_context_switch() {
-    for io in DRIVERS {
+    for io in drivers() {
         let server = server::GrpcServer::start();
         let exporter = builder(server.endpoint())
             .0
@@ -78,7 +78,7 @@ fn assert_rests(exporter: &Exporter, names: &[&str]) {
 /// sleeps as idle for the others.
 #[test]
 fn a_span_wakes_nobody_because_another_signal_is_idle() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::start();
         let exporter = builder(&collector.endpoint())
             .0

@@ -22,7 +22,7 @@ use opentelemetry_sdk::trace::{Sampler, Span, SpanData, SpanProcessor};
 use spanwire::{Exporter, FlushError, Guard, GuardError, Init, InitError, Io, ShutdownError};
 
 use support::Collector;
-use support::otel::{DRIVERS, LONG};
+use support::otel::{LONG, drivers};
 
 /// What a child process does, by name.
 const SCENARIOS: [(&str, fn()); 8] = [
@@ -62,7 +62,7 @@ fn arrived(collector: &Collector) -> [usize; 3] {
 
 #[test]
 fn one_call_exports_all_three_signals_as_the_environment_says_over_both_drivers() {
-    for io in DRIVERS {
+    for io in drivers() {
         let io = match io {
             Io::Uring => "uring",
             Io::Epoll => "epoll",

@@ -43,7 +43,7 @@ use spanwire::otel_0_33::{MetricExporter, SpanExporter};
 use spanwire::{Balance, Destination, Exporter, ShutdownError, Signal, SignalStats};
 use spanwire::{TemporalityPreference, WhenFull};
 
-use support::otel::{DRIVERS, LONG, builder, logger_provider, provider};
+use support::otel::{LONG, builder, drivers, logger_provider, provider};
 use support::{Collector, Exchange, Reply};
 
 proptest! {
@@ -188,7 +188,7 @@ impl Program {
             _ => builder,
         };
         builder
-            .io(DRIVERS[usize::from(!self.is_uring)])
+            .io(drivers()[usize::from(!self.is_uring)])
             .metrics_temporality(TemporalityPreference::Delta)
             .retry_backoff(Duration::from_millis(1), Duration::from_millis(5))
             .retry_budget(budget)

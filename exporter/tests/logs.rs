@@ -14,7 +14,7 @@ use opentelemetry_sdk::error::OTelSdkError;
 use spanwire::{Exporter, Stats};
 
 use support::otel::{
-    DRIVERS, LONG, assert_balanced, builder, emit_logs, emit_logs_by, end_spans, logger_provider,
+    LONG, assert_balanced, builder, drivers, emit_logs, emit_logs_by, end_spans, logger_provider,
     provider,
 };
 use support::{Collector, ReceivedLog, Reply};
@@ -49,7 +49,7 @@ fn exporter(collector: &Collector) -> Exporter {
 
 #[test]
 fn every_log_record_arrives_exactly_once_over_both_drivers() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::start();
         let exporter = builder(&collector.endpoint()).0.io(io).build().unwrap();
         let provider = logger_provider(&exporter, "service");
@@ -196,7 +196,7 @@ fn threads_that_come_and_go_lose_nothing() {
 
 #[test]
 fn shutting_the_provider_down_delivers_and_closes_its_own_door_only() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::start();
         let exporter = builder(&collector.endpoint()).0.io(io).build().unwrap();
         let [first, second] = ["first", "second"].map(|name| logger_provider(&exporter, name));

@@ -20,7 +20,7 @@ use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
 use spanwire::otel_0_33::{MetricExporter, exponential_histograms, preferred_histograms};
 use spanwire::{Exporter, HistogramAggregation, TemporalityPreference};
 
-use support::otel::{DRIVERS, LONG, assert_balanced, builder};
+use support::otel::{LONG, assert_balanced, builder, drivers};
 use support::{Collector, Reply, dead_address, points_of};
 
 /// Long enough for a test to end before: it flushes instead.
@@ -78,7 +78,7 @@ fn collected(preference: TemporalityPreference) -> Vec<(AggregationTemporality, 
 
 #[test]
 fn every_kind_of_instrument_arrives_over_both_drivers() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::start();
         let exporter = builder(&collector.endpoint()).0.io(io).build().unwrap();
         let provider = provider(&exporter);

@@ -16,12 +16,12 @@ use spanwire::otel_0_33::MetricExporter;
 use spanwire::{BuildError, Exporter, FlushError};
 
 use support::otel::{
-    DRIVERS, LONG, assert_balanced, builder, emit_logs, end_spans, logger_provider, provider,
+    LONG, assert_balanced, builder, drivers, emit_logs, end_spans, logger_provider, provider,
 };
 
 #[test]
 fn three_signals_are_appended_as_whole_lines_of_json() {
-    for io in DRIVERS {
+    for io in drivers() {
         let file = TempFile::new();
         std::fs::write(&file.0, "what was there before\n").unwrap();
         let exporter = builder("http://nobody").0.io(io).file(&file.0).build().unwrap();
@@ -92,7 +92,7 @@ fn what_says_how_to_reach_a_collector_has_no_effect_on_a_file() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_told_tried_again_and_counted() {
-    for io in DRIVERS {
+    for io in drivers() {
         let (builder, diagnostics) = builder("http://nobody");
         let exporter = builder
             .io(io)

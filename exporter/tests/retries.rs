@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use spanwire::FlushError;
 
-use support::otel::{DRIVERS, LONG, assert_balanced, builder, end_spans, provider};
+use support::otel::{LONG, assert_balanced, builder, drivers, end_spans, provider};
 use support::{Collector, Reply};
 
 fn busy(_: usize) -> Reply {
@@ -17,7 +17,7 @@ fn busy(_: usize) -> Reply {
 
 #[test]
 fn what_has_no_room_to_be_tried_again_is_a_counted_drop_and_told() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::scripted(busy);
         let (builder, diagnostics) = builder(&collector.endpoint());
         let exporter = builder.io(io).retry_bytes(1).batch_records(5).build().unwrap();

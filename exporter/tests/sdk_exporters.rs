@@ -22,12 +22,12 @@ use opentelemetry_sdk::trace::{
 };
 use spanwire::otel_0_33::{LogExporter, SpanExporter};
 
-use support::otel::{DRIVERS, LONG, assert_balanced, builder};
+use support::otel::{LONG, assert_balanced, builder, drivers};
 use support::{Collector, Reply};
 
 #[test]
 fn what_the_sdks_batch_processors_export_arrives_once_under_its_resource_and_scope() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::start();
         let exporter = builder(&collector.endpoint()).0.io(io).build().unwrap();
         let resource = Resource::builder_empty().with_service_name("kept").build();

@@ -26,13 +26,13 @@ use spanwire::{Builder, Exporter, ExporterStats, Protocol};
 
 use server::{GrpcReply, GrpcServer};
 use support::otel::{
-    DRIVERS, LONG, assert_balanced, builder, emit_logs, end_spans, logger_provider, provider,
+    LONG, assert_balanced, builder, drivers, emit_logs, end_spans, logger_provider, provider,
 };
 use support::{Collector, Reply, dead_address};
 
 #[test]
 fn spans_are_processed_when_handed_over_and_exported_when_their_fate_is_known() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::start();
         let exporter = builder(&collector.endpoint()).0.io(io).build().unwrap();
         let (meters, seen) = observed(&exporter);

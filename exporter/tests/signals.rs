@@ -10,12 +10,12 @@ use opentelemetry_sdk::trace::SpanProcessor as _;
 use spanwire::otel_0_33::{LogProcessor, SpanProcessor};
 use spanwire::{Exporter, FlushError, ShutdownError, Signal};
 
-use support::otel::{DRIVERS, LONG, assert_balanced, builder, end_spans, provider};
+use support::otel::{LONG, assert_balanced, builder, drivers, end_spans, provider};
 use support::{Collector, Reply};
 
 #[test]
 fn each_signal_goes_to_its_own_path_and_flush_means_all_of_them() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::start();
         let exporter = builder(&collector.endpoint()).0.io(io).build().unwrap();
         end_spans(&provider(&exporter, "service"), 3);

@@ -20,14 +20,14 @@ use tracing::subscriber::set_global_default;
 use tracing::{Event, Metadata, Subscriber, error, info, info_span, span, trace, trace_span};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-use support::otel::{DRIVERS, LONG, assert_balanced, builder};
+use support::otel::{LONG, assert_balanced, builder, drivers};
 use support::{Collector, Reply};
 
 /// opentelemetry-rust #2877, #761, #2897: exporting made spans and log records, which were
 /// exported, which made more of them.
 #[test]
 fn nothing_but_the_applications_own_telemetry_is_ever_exported() {
-    for io in DRIVERS {
+    for io in drivers() {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "an_application", "--nocapture"])
             .env(DRIVER, format!("{io:?}").to_lowercase())

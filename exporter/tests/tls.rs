@@ -14,7 +14,7 @@ use rustls::{HandshakeKind, ServerConnection, StreamOwned};
 use spanwire::{Builder, Io, TlsConfig};
 
 use support::otel::{
-    DRIVERS, Diagnostics, LONG, assert_balanced, builder, emit_logs, end_spans, logger_provider,
+    Diagnostics, LONG, assert_balanced, builder, drivers, emit_logs, end_spans, logger_provider,
     provider,
 };
 use support::tls::{Authority, LATER, NAME, Server, cutting, presenting, secure, to, trusting};
@@ -23,7 +23,7 @@ use support::{Collector, Reply};
 #[test]
 fn spans_arrive_over_either_version_of_tls_on_either_driver() {
     let authority = Authority::new("ours");
-    for io in DRIVERS {
+    for io in drivers() {
         for version in [&TLS12, &TLS13] {
             let server = Server::new(&authority.identity(&[NAME])).version(version);
             let (collector, seen) = server.start(|_| Reply::Accept);
@@ -49,7 +49,7 @@ fn spans_arrive_over_either_version_of_tls_on_either_driver() {
 #[test]
 fn a_request_larger_than_one_send_and_a_slow_reader_arrives_whole() {
     let authority = Authority::new("ours");
-    for io in DRIVERS {
+    for io in drivers() {
         let (collector, seen) = Server::new(&authority.identity(&[NAME])).start(|_| Reply::Accept);
         let (builder, _) = to(&collector, trusting(&authority));
         let exporter = builder.io(io).batch_bytes(3 << 20).batch_age(LONG).build().unwrap();
@@ -66,7 +66,7 @@ fn a_request_larger_than_one_send_and_a_slow_reader_arrives_whole() {
 #[test]
 fn a_request_that_the_socket_takes_in_parts_arrives_whole() {
     let authority = Authority::new("ours");
-    for io in DRIVERS {
+    for io in drivers() {
         let (collector, _) = Server::new(&authority.identity(&[NAME])).start(|_| Reply::Accept);
         let narrow = cutting(collector.address(), Vec::new());
         let (builder, _) = to(&collector, trusting(&authority));
@@ -87,7 +87,7 @@ fn a_request_that_the_socket_takes_in_parts_arrives_whole() {
 #[test]
 fn a_server_that_changes_its_keys_keeps_the_connection() {
     let authority = Authority::new("ours");
-    for io in DRIVERS {
+    for io in drivers() {
         let server = Server::new(&authority.identity(&[NAME])).version(&TLS13).updating_keys();
         let (collector, seen) = server.start(|_| Reply::Accept);
         let exporter = secure(&collector, io, trusting(&authority));
@@ -120,7 +120,7 @@ fn a_certificate_for_an_ip_address_is_as_good_as_one_for_a_name() {
 fn a_client_certificate_is_shown_to_who_asks_for_one() {
     let (authority, clients) = (Authority::new("ours"), Authority::new("clients"));
     let us = clients.identity(&["us"]);
-    for io in DRIVERS {
+    for io in drivers() {
         for version in [&TLS12, &TLS13] {
             let server = Server::new(&authority.identity(&[NAME])).version(version);
             let (collector, seen) = server.clients_of(&clients).start(|_| Reply::Accept);
@@ -154,7 +154,7 @@ const NO_CONNECTION: &str = "traces: no secure connection to the collector: ";
 #[test]
 fn a_certificate_of_an_unknown_authority_is_refused_and_the_variable_is_named() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
-    for io in DRIVERS {
+    for io in drivers() {
         let (collector, seen) = Server::new(&theirs.identity(&[NAME])).start(|_| Reply::Accept);
         let (builder, diagnostics) = to(&collector, trusting(&ours));
         let told = complaint(builder, &diagnostics, io);
@@ -194,7 +194,7 @@ fn without_an_authority_of_its_own_the_machines_are_asked() {
 fn a_certificate_for_another_name_is_refused_and_both_names_are_told() {
     let authority = Authority::new("ours");
     let identity = authority.identity(&["other.test", "third.test"]);
-    for io in DRIVERS {
+    for io in drivers() {
         let (collector, _) = Server::new(&identity).start(|_| Reply::Accept);
         let (builder, diagnostics) = to(&collector, trusting(&authority));
         let told = complaint(builder, &diagnostics, io);
@@ -209,7 +209,7 @@ fn a_certificate_for_another_name_is_refused_and_both_names_are_told() {
 #[test]
 fn an_expired_certificate_is_refused_with_its_date() {
     let authority = Authority::new("ours");
-    for io in DRIVERS {
+    for io in drivers() {
         let (collector, _) = Server::new(&authority.expired(&[NAME])).start(|_| Reply::Accept);
         let (builder, diagnostics) = to(&collector, trusting(&authority));
         let told = complaint(builder, &diagnostics, io);
@@ -220,7 +220,7 @@ fn an_expired_certificate_is_refused_with_its_date() {
 #[test]
 fn a_server_that_wants_a_client_certificate_and_gets_none_is_told_by_variable() {
     let authority = Authority::new("ours");
-    for io in DRIVERS {
+    for io in drivers() {
         for version in [&TLS12, &TLS13] {
             let server = Server::new(&authority.identity(&[NAME])).version(version);
             let (collector, _) = server.clients_of(&authority).start(|_| Reply::Accept);
@@ -241,7 +241,7 @@ fn a_server_that_wants_a_client_certificate_and_gets_none_is_told_by_variable() 
 #[test]
 fn a_client_certificate_that_a_server_does_not_accept_is_named() {
     let (authority, strange) = (Authority::new("ours"), Authority::new("strange"));
-    for io in DRIVERS {
+    for io in drivers() {
         for (us, why) in [
             (strange.identity(&["us"]), "its authority is unknown there (the alert UnknownCA)"),
             (authority.expired(&["us"]), "it has expired (the alert CertificateExpired)"),
@@ -259,7 +259,7 @@ fn a_client_certificate_that_a_server_does_not_accept_is_named() {
 
 #[test]
 fn a_peer_that_does_not_speak_tls_gets_nothing_and_is_named() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::start();
         let (builder, diagnostics) = to(&collector, trusting(&Authority::new("ours")));
         // Whoever reads a hello as HTTP waits for the end of its line: it has to be told to end.
@@ -301,7 +301,7 @@ fn a_server_that_does_not_say_what_it_speaks_speaks_http() {
 
 #[test]
 fn a_handshake_that_nobody_answers_ends_with_the_attempt() {
-    for io in DRIVERS {
+    for io in drivers() {
         let mute = TcpListener::bind("127.0.0.1:0").unwrap();
         let (builder, diagnostics) = builder(&format!("https://{}", mute.local_addr().unwrap()));
         let builder = builder.io(io).tls(trusting(&Authority::new("ours")));
@@ -318,7 +318,7 @@ fn a_handshake_that_nobody_answers_ends_with_the_attempt() {
 #[test]
 fn a_connection_that_is_cut_anywhere_loses_nothing() {
     let authority = Authority::new("ours");
-    for io in DRIVERS {
+    for io in drivers() {
         for version in [&TLS12, &TLS13] {
             let server = Server::new(&authority.identity(&[NAME])).version(version);
             let (collector, _) = server.start(|_| Reply::Accept);
@@ -382,7 +382,7 @@ fn only_a_close_notify_ends_an_answer_that_ends_with_the_connection() {
     let authority = Authority::new("ours");
     let by_length = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
     let by_end = "HTTP/1.1 200 OK\r\n\r\n";
-    for io in DRIVERS {
+    for io in drivers() {
         for (text, close, is_cut) in [
             (by_length, true, false),
             // Many servers are so rude; nothing is missing.
@@ -410,7 +410,7 @@ fn what_a_server_says_beyond_its_answer_is_not_the_answer_to_the_next_request() 
     let authority = Authority::new("ours");
     let taken = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
     let refused = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
-    for io in DRIVERS {
+    for io in drivers() {
         let is_first = AtomicBool::new(true);
         let (collector, seen) =
             Server::new(&authority.identity(&[NAME])).start_raw(move |mut stream| {
@@ -438,7 +438,7 @@ fn what_a_server_says_beyond_its_answer_is_not_the_answer_to_the_next_request() 
 #[test]
 fn a_reconnection_resumes_the_session() {
     let authority = Authority::new("ours");
-    for io in DRIVERS {
+    for io in drivers() {
         for version in [&TLS12, &TLS13] {
             let server = Server::new(&authority.identity(&[NAME])).version(version);
             let (collector, seen) = server.start(|request| match request % 2 {

@@ -13,7 +13,7 @@ use rustls::version::TLS12;
 use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use spanwire::{BuildError, Builder, Exporter, Io, Signal, TlsConfig};
 
-use support::otel::{DRIVERS, LONG, builder, end_spans, provider};
+use support::otel::{LONG, builder, drivers, end_spans, provider};
 use support::tls::{
     Authority, Folder, Identity, LATER, NAME, Server, presenting, secure, to, trusting,
 };
@@ -52,7 +52,7 @@ impl Files {
 #[test]
 fn rotated_files_are_used_by_new_connections() {
     let (old, new) = (Authority::new("old"), Authority::new("new"));
-    for io in DRIVERS {
+    for io in drivers() {
         let files = Files::new(&old, &old.identity(&["us"]));
         let (collector, seen) =
             Server::new(&old.identity(&[NAME])).clients_of(&old).start(|request| match request {
@@ -80,7 +80,7 @@ fn rotated_files_are_used_by_new_connections() {
 #[test]
 fn a_broken_new_file_leaves_the_old_one_in_use_with_one_diagnostic() {
     let authority = Authority::new("ours");
-    for io in DRIVERS {
+    for io in drivers() {
         let files = Files::new(&authority, &authority.identity(&["us"]));
         let server = Server::new(&authority.identity(&[NAME])).clients_of(&authority);
         let told = Arc::new(AtomicUsize::new(0));

@@ -19,7 +19,7 @@ use spanwire::Exporter;
 use tracing::Dispatch;
 use tracing::subscriber::with_default;
 
-use support::otel::{DRIVERS, LONG, builder};
+use support::otel::{LONG, builder, drivers};
 use support::{Collector, ReceivedLog, Reply};
 
 /// The value of an attribute.
@@ -40,7 +40,7 @@ fn span(collector: &Collector, name: &str) -> Span {
 
 #[test]
 fn spans_of_tracing_arrive_with_fields_events_and_parents_over_both_drivers() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::start();
         let exporter = builder(&collector.endpoint()).0.io(io).build().unwrap();
         let provider = tracing_spans::provider(&exporter);
@@ -92,7 +92,7 @@ fn log<'a>(logs: &'a [ReceivedLog], body: &str) -> &'a ReceivedLog {
 
 #[test]
 fn events_of_tracing_arrive_as_log_records_of_their_span_over_both_drivers() {
-    for io in DRIVERS {
+    for io in drivers() {
         let collector = Collector::start();
         let exporter = builder(&collector.endpoint()).0.io(io).build().unwrap();
         let providers = tracing_logs::Providers::new(&exporter);
@@ -133,7 +133,7 @@ fn events_of_tracing_arrive_as_log_records_of_their_span_over_both_drivers() {
 /// which made more of them.
 #[test]
 fn delivering_telemetry_makes_no_telemetry() {
-    for io in DRIVERS {
+    for io in drivers() {
         let dispatch: Arc<Mutex<Option<Dispatch>>> = Arc::default();
         let handled = Arc::new(AtomicUsize::new(0));
         // Failures too: what is told of them is told on the exporter's thread.

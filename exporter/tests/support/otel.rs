@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::time::Duration;
 
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
@@ -16,12 +16,19 @@ use spanwire::{Builder, Exporter, Io, Stats};
 /// A limit for what is expected to succeed long before.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
-/// Both drivers: what a promise holds for.
-#[cfg(all(target_os = "linux", not(spanwire_portable)))]
-pub(crate) const DRIVERS: [Io; 2] = [Io::Uring, Io::Epoll];
-/// The one driver of a portable build, chosen in both ways.
-#[cfg(not(all(target_os = "linux", not(spanwire_portable))))]
-pub(crate) const DRIVERS: [Io; 2] = [Io::Auto, Io::Epoll];
+/// Both drivers: what a promise holds for. Where there is no ring (a container denies it, or the
+/// build is portable), the other one chosen in both ways.
+pub(crate) fn drivers() -> [Io; 2] {
+    static FIRST: LazyLock<Io> =
+        LazyLock::new(|| match spanwire_runtime::Builder::new().io(Io::Uring).build() {
+            Ok(_) => Io::Uring,
+            Err(error) => {
+                eprintln!("io_uring is not available here, so only epoll is tried: {error}");
+                Io::Auto
+            }
+        });
+    [*FIRST, Io::Epoll]
+}
 
 /// An exporter that reads no environment and keeps its diagnostics for the test.
 pub(crate) fn builder(endpoint: &str) -> (Builder, Diagnostics) {
