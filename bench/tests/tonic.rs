@@ -14,15 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use opentelemetry::{
-    KeyValue,
-    metrics::MeterProvider as _,
-    trace::{Span as _, Tracer as _, TracerProvider as _},
-};
+use opentelemetry::{KeyValue, metrics::MeterProvider as _};
 use opentelemetry_proto::tonic::{
     common::v1::any_value::Value, metrics::v1::metric::Data, resource::v1::Resource,
 };
-use opentelemetry_sdk::{metrics::SdkMeterProvider, trace::SdkTracerProvider};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use spanwire::{
     Builder, Compression, FlushError, Io, OutgoingRequest, Protocol, Stats, TlsConfig,
@@ -37,7 +33,8 @@ use tonic::{
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use otel::{
-    Diagnostics, LONG, assert_balanced, drivers, emit_logs, end_spans, logger_provider, provider,
+    Diagnostics, LONG, assert_balanced, drivers, emit_logs, end_large_spans, end_spans,
+    logger_provider, provider,
 };
 use server::{Answer, Call, Export, Services, TonicServer};
 
@@ -50,19 +47,6 @@ fn builder(server: &TonicServer, io: Io) -> (Builder, Diagnostics) {
 fn assert_once(ids: &[Vec<u8>], received: &HashMap<Vec<u8>, usize>, case: &str) {
     assert_eq!(ids.len(), received.len(), "{case}");
     assert!(ids.iter().all(|id| received.get(id) == Some(&1)), "{case}");
-}
-
-/// Ends `count` spans of about 100 KiB each; returns their ids.
-fn end_large_spans(provider: &SdkTracerProvider, count: usize) -> Vec<Vec<u8>> {
-    let tracer = provider.tracer("test");
-    let text = "spanwire".repeat(100 << 7);
-    let end = |_| {
-        let mut span = tracer.start("large");
-        span.set_attribute(KeyValue::new("text", text.clone()));
-        span.end();
-        span.span_context().span_id().to_bytes().to_vec()
-    };
-    (0..count).map(end).collect()
 }
 
 const MESSAGE: &str = "100% caf\u{e9}: \u{2713} 50%25 \"full\"";
@@ -294,7 +278,9 @@ fn what_is_compressed_is_read_and_answers_that_could_be_are_not() {
             assert_once(&ids, &server.ids(), name);
             assert!(diagnostics.wait_for("PartialSuccess").contains(MESSAGE), "the answer is read");
             let calls = server.calls();
-            assert_eq!(calls[0].metadata.get("grpc-encoding").unwrap(), name, "{io:?}");
+            let metadata = &calls[0].metadata;
+            assert_eq!(metadata.get("grpc-encoding").unwrap(), name, "{io:?}");
+            assert_eq!(metadata.get("grpc-accept-encoding").unwrap(), "identity", "{io:?}");
         }
     }
 }
@@ -404,6 +390,21 @@ fn a_server_that_serves_one_request_at_a_time_gets_all_of_them() {
     }
 }
 
+/// The contrast to the one before.
+#[test]
+fn a_server_without_a_limit_gets_several_requests_at_a_time() {
+    for io in drivers() {
+        let server = TonicServer::scripted(|_| Answer::Held);
+        let exporter = builder(&server, io).0.batch_records(1).build().unwrap();
+        let ids = end_spans(&provider(&exporter, "service"), 2);
+        server.wait_for_calls(2);
+        server.release();
+        exporter.flush(LONG).unwrap();
+        assert_once(&ids, &server.ids(), "held");
+        assert_eq!((server.busy_most(), server.connections()), (2, 1), "{io:?}");
+    }
+}
+
 #[test]
 fn what_a_server_sheds_is_counted_as_refused() {
     for io in drivers() {
@@ -458,11 +459,11 @@ fn pings_of_the_server_are_answered_while_it_works_and_while_nothing_happens() {
 }
 
 fn answers_pings(io: Io) {
-    // Several times as long as a connection lives that does not answer.
-    let work = Duration::from_secs(3);
+    // What a machine may stall, and longer than a connection lives that does not answer.
+    let (patience, work) = (Duration::from_secs(5), Duration::from_secs(6));
     let pinging = Server::builder()
         .http2_keepalive_interval(Some(Duration::from_millis(50)))
-        .http2_keepalive_timeout(Some(work / 3));
+        .http2_keepalive_timeout(Some(patience));
     let server = TonicServer::with(pinging, Services::default(), move |number| match number {
         1 => Answer::After(work),
         _ => Answer::Accept,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::time::Duration;
 
+use opentelemetry::KeyValue;
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
 use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
 use opentelemetry_sdk::Resource;
@@ -77,6 +78,19 @@ pub(crate) fn end_spans(provider: &SdkTracerProvider, count: usize) -> Vec<Vec<u
     let tracer = provider.tracer("test");
     let end = |index| {
         let mut span = tracer.start(format!("span {index}"));
+        span.end();
+        span.span_context().span_id().to_bytes().to_vec()
+    };
+    (0..count).map(end).collect()
+}
+
+/// Ends `count` spans of about 100 KiB each; returns their ids.
+pub(crate) fn end_large_spans(provider: &SdkTracerProvider, count: usize) -> Vec<Vec<u8>> {
+    let tracer = provider.tracer("test");
+    let text = "spanwire".repeat(100 << 7);
+    let end = |_| {
+        let mut span = tracer.start("large");
+        span.set_attribute(KeyValue::new("text", text.clone()));
         span.end();
         span.span_context().span_id().to_bytes().to_vec()
     };
