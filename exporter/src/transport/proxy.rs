@@ -11,7 +11,7 @@ use http::Uri;
 use percent_encoding::percent_decode_str;
 
 use super::endpoint::{Endpoint, Scheme, redacted};
-use super::http1::{ResponseLimits, ResponseReader};
+use super::http1::{OWN_USER_AGENT, ResponseLimits, ResponseReader};
 use crate::error::BuildError;
 use crate::model::{Failure, Phase};
 
@@ -127,8 +127,8 @@ impl Proxy {
             true => format!("[{}]:{}", endpoint.host, endpoint.port),
             false => format!("{}:{}", endpoint.host, endpoint.port),
         };
-        let mut request = format!("CONNECT {host} HTTP/1.1\r\nhost: {host}\r\n");
-        request.push_str(concat!("user-agent: spanwire/", env!("CARGO_PKG_VERSION"), "\r\n"));
+        let mut request =
+            format!("CONNECT {host} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {OWN_USER_AGENT}\r\n");
         if let Some(authorization) = &self.authorization {
             request.push_str("proxy-authorization: ");
             request.push_str(authorization);

@@ -97,7 +97,7 @@ fn put(head: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) {
 
 /// The product, then the exporter, its language and version in the form of the protocol's exporter
 /// specification (section "User Agent").
-const OWN_USER_AGENT: &str = concat!(
+pub(in crate::transport) const OWN_USER_AGENT: &str = concat!(
     concat!("spanwire/", env!("CARGO_PKG_VERSION")),
     concat!(" OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"))
 );

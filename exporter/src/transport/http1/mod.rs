@@ -63,6 +63,7 @@ mod fields;
 mod head;
 mod response;
 
+pub(super) use self::head::OWN_USER_AGENT;
 #[cfg(feature = "grpc")]
 pub(in crate::transport) use self::head::user_agent;
 pub use self::head::{HeadError, RequestHead};

@@ -145,7 +145,8 @@ fn what_is_no_http_proxy_is_an_error_that_shows_no_password() {
 
 #[test]
 fn a_tunnel_is_asked_for_by_host_and_port_and_nothing_else_is_said() {
-    let own = concat!("user-agent: spanwire/", env!("CARGO_PKG_VERSION"), "\r\n");
+    let version = env!("CARGO_PKG_VERSION");
+    let own = format!("user-agent: spanwire/{version} OTel-OTLP-Exporter-Rust/{version}\r\n");
     for (proxy_url, url, host, credentials) in [
         ("p", "http://h", "h:80", ""),
         ("p", "http://h:4318/x?key=secret", "h:4318", ""),
